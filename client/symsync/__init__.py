@@ -1,0 +1,1 @@
+"""symsync keeps one directory the same on all of a person's computers, through any server they already have."""

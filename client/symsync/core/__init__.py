@@ -1,0 +1,1 @@
+"""The decision, pure: values in, values out. No file, socket, clock or chance in here."""

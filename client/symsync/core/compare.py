@@ -1,0 +1,259 @@
+"""From the earlier state and two scans to pairs: what happened to each path on each side."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from symsync.core.modes import Status
+from symsync.core.steps import Pair, Sight
+from symsync.core.values import Found, Scan, Side
+from symsync_protocol.stamps import Kind, Stamp, same
+from symsync_protocol.state import Conflict, Copy, Entry, Meta
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The agreement that this run starts from, and how far it may be trusted."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+    removals: bool = True
+    """False after a restored backup: what is missing was perhaps never deleted, so nothing is removed."""
+    decisions: bool = True
+    """Whether an absent copy is a decision: only in a run whose generations agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What another node's state says of a file on the hub: this stamp stands for this content."""
+
+    stamp: Stamp
+    digest: bytes
+    meta: Meta = Meta()
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """Contents known beyond the pair's own state."""
+
+    here: Mapping[str, bytes] = field(default_factory=dict)
+    """Digests of local files, read in this run."""
+    there: Mapping[str, bytes] = field(default_factory=dict)
+    """Digests of the hub's files, read in this run."""
+    others: Mapping[str, Known] = field(default_factory=dict)
+    """What other nodes recorded of the hub."""
+
+
+def compare(base: Base, here: Scan, there: Scan, learnt: Learnt, left_out: Iterable[str] = ()) -> list[Pair]:
+    """One pair for each path that either side or the state knows, by path, directories before what they hold.
+
+    `left_out` are the copies that other states announce: on neither side looked at. Paths about which either side
+    knows nothing are no pairs: the state keeps what it says of them.
+    """
+    copies = _own_copies(base.conflicts, here, there, learnt)
+    skipped = {*left_out, *copies.here, *copies.there}
+    paths = set(here.entries) | set(there.entries) | set(base.entries) | set(base.conflicts)
+    pairs: list[Pair] = []
+    for path in sorted(paths):
+        if path in skipped or not (here.knows(path) and there.knows(path)):
+            continue
+        pair = _pair(path, base, here, there, learnt, copies)
+        if pair is not None:
+            pairs.append(pair)
+    return pairs
+
+
+def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies: "_Copies") -> Pair | None:
+    found_here, found_there = here.entries.get(path), there.entries.get(path)
+    entry = base.entries.get(path)
+    conflict = base.conflicts.get(path)
+    if found_here is None and found_there is None and entry is None and conflict is None:
+        return None
+    other = learnt.others.get(path)
+    if other is not None and (found_there is None or not _vouches(other.stamp, found_there)):
+        other = None
+    digest_there = learnt.there.get(path) or (other.digest if other else None)
+    if conflict is None:
+        return Pair(
+            path,
+            _sight(entry.here if entry else None, entry, found_here, learnt.here.get(path)),
+            _sight(entry.there if entry else None, entry, found_there, digest_there),
+            before=entry,
+            meta=other.meta if other else None,
+        )
+    return Pair(
+        path,
+        _version(conflict.here.stamp, conflict.here.digest, found_here, learnt.here.get(path)),
+        _version(conflict.there.stamp, conflict.there.digest, found_there, digest_there),
+        conflict=conflict,
+        copy_here=copies.found(Side.HERE, conflict.copy_here, here),
+        copy_there=copies.found(Side.THERE, conflict.copy_there, there),
+        copies_known=base.decisions
+        and all(copy is None or scan.knows(copy.path) for copy, scan in _placed(conflict, here, there)),
+        edited=frozenset(
+            side
+            for side, (copy, scan) in zip(Side, _placed(conflict, here, there), strict=True)
+            if copy is not None and copy.path in scan.entries and copies.found(side, copy, scan) is None
+        ),
+        meta=other.meta if other else None,
+    )
+
+
+def _sight(stamp: Stamp | None, entry: Entry | None, found: Found | None, digest: bytes | None) -> Sight:
+    if found is None:
+        return Sight(Status.DELETED if entry else Status.ABSENT)
+    if entry is None or stamp is None:
+        return Sight(Status.CHANGED, found, _content(found, digest))
+    if stamp.settled and same(stamp, found.stamp) and entry.target == found.target:
+        return Sight(Status.UNCHANGED, found, entry.digest)
+    if digest is not None and digest == entry.digest and stamp.kind == found.kind:
+        return Sight(Status.UNCHANGED, found, digest)
+    return Sight(Status.CHANGED, found, _content(found, digest))
+
+
+def _version(stamp: Stamp, recorded: bytes, found: Found | None, digest: bytes | None) -> Sight:
+    """One side of an open conflict: unchanged means that it still holds the version that the conflict records."""
+    if found is None:
+        return Sight(Status.DELETED)
+    if stamp.settled and same(stamp, found.stamp):
+        return Sight(Status.UNCHANGED, found, recorded)
+    if digest is not None and digest == recorded and stamp.kind == found.kind:
+        return Sight(Status.UNCHANGED, found, digest)
+    return Sight(Status.CHANGED, found, _content(found, digest))
+
+
+def _content(found: Found, digest: bytes | None) -> bytes | None:
+    """Directories have no content, so theirs is always known."""
+    return b"" if found.kind is Kind.DIRECTORY else digest
+
+
+def _vouches(stamp: Stamp, found: Found) -> bool:
+    timed = stamp.mtime_ns is not None or found.kind is Kind.DIRECTORY
+    return stamp.settled and timed and same(stamp, found.stamp)
+
+
+def _placed(conflict: Conflict, here: Scan, there: Scan) -> tuple[tuple[Copy | None, Scan], ...]:
+    return (conflict.copy_here, here), (conflict.copy_there, there)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """Paths on each side that hold a conflict copy as symsync made it. An edited copy is a user's file, not here."""
+
+    here: frozenset[str]
+    there: frozenset[str]
+
+    def found(self, side: Side, copy: Copy | None, scan: Scan) -> Found | None:
+        if copy is None or copy.path not in (self.here if side is Side.HERE else self.there):
+            return None
+        return scan.entries.get(copy.path)
+
+
+def _own_copies(conflicts: Mapping[str, Conflict], here: Scan, there: Scan, learnt: Learnt) -> _Copies:
+    def untouched(copy: Copy | None, scan: Scan, digests: Mapping[str, bytes]) -> bool:
+        found = scan.entries.get(copy.path) if copy else None
+        if copy is None or found is None or copy.stamp is None or not same(copy.stamp, found.stamp):
+            return False
+        return copy.stamp.settled or digests.get(copy.path, copy.digest) == copy.digest
+
+    mine = (c.copy_here for c in conflicts.values())
+    theirs = (c.copy_there for c in conflicts.values())
+    return _Copies(
+        frozenset(copy.path for copy in mine if copy and untouched(copy, here, learnt.here)),
+        frozenset(copy.path for copy in theirs if copy and untouched(copy, there, learnt.there)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Files whose content must be known before anything can be decided."""
+
+    here: frozenset[str]
+    there: frozenset[str]
+
+
+def questions(pairs: Sequence[Pair], base: Base, *, one_way: bool, size_only: bool) -> Questions:
+    """Which files to read before planning: on the node whatever may only have been touched or moved, on the hub only
+    what could else be a false conflict or undo a deletion. `size_only`: equal sizes are believed, nothing is read."""
+    here: set[str] = set()
+    there: set[str] = set()
+    moved = _move_candidates(base)
+    for pair in pairs:
+        mine, theirs = pair.here, pair.there
+        if mine.status is Status.CHANGED and mine.found and mine.digest is None:
+            recorded = pair.before.here if pair.before else pair.conflict.here.stamp if pair.conflict else None
+            if recorded is not None:
+                if recorded.size == mine.found.stamp.size:
+                    here.add(pair.path)
+            elif mine.found.stamp.inode is not None and _inode_key(mine.found.stamp) in moved:
+                here.add(pair.path)
+        if pair.conflict is not None and mine.found and _alike(mine.found, theirs.found):
+            # Somebody may have settled it by hand: mv f.HUB f
+            here.add(pair.path)
+            there.add(pair.path)
+            continue
+        if _in_doubt(pair) and theirs.found and theirs.digest is None:
+            there.add(pair.path)
+            continue
+        if not (theirs.status is Status.CHANGED and theirs.found and theirs.digest is None):
+            equal_known = theirs.found is not None and theirs.digest is not None
+            if equal_known and mine.found and mine.status is Status.CHANGED and _alike(mine.found, theirs.found):
+                here.add(pair.path)
+            continue
+        if mine.found is None:
+            recorded = pair.before.there if pair.before else None
+            if mine.status is Status.DELETED and recorded and recorded.size == theirs.found.stamp.size and not one_way:
+                there.add(pair.path)
+        elif mine.status is Status.CHANGED and _alike(mine.found, theirs.found) and not size_only:
+            here.add(pair.path)
+            there.add(pair.path)
+        elif mine.status is Status.CHANGED and not one_way and _same_size_as_recorded(pair):
+            there.add(pair.path)  # perhaps only touched on the hub
+    regular = {pair.path: pair for pair in pairs if pair.path in here or pair.path in there}
+    return Questions(
+        frozenset(p for p in here if _readable(regular[p].here)) | _doubtful_copies(pairs, Side.HERE),
+        frozenset(p for p in there if _readable(regular[p].there)) | _doubtful_copies(pairs, Side.THERE),
+    )
+
+
+def _doubtful_copies(pairs: Sequence[Pair], side: Side) -> frozenset[str]:
+    """Conflict copies that bear the recorded stamp, which was too fresh then to vouch for the content."""
+    copies = (
+        (pair.copy_here, pair.conflict.copy_here) if side is Side.HERE else (pair.copy_there, pair.conflict.copy_there)
+        for pair in pairs
+        if pair.conflict is not None
+    )
+    return frozenset(
+        found.path
+        for found, copy in copies
+        if found is not None and copy is not None and copy.stamp is not None and not copy.stamp.settled
+    )
+
+
+def _same_size_as_recorded(pair: Pair) -> bool:
+    found = pair.there.found
+    return pair.before is not None and found is not None and pair.before.there.size == found.stamp.size
+
+
+def _in_doubt(pair: Pair) -> bool:
+    """Whether the hub's stamp is the recorded one, but was too fresh then to vouch for the content."""
+    recorded = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
+    found = pair.there.found
+    return recorded is not None and found is not None and not recorded.settled and same(recorded, found.stamp)
+
+
+def _alike(one: Found, other: Found | None) -> bool:
+    return other is not None and one.kind == other.kind and one.stamp.size == other.stamp.size
+
+
+def _readable(sight: Sight) -> bool:
+    return sight.found is not None and sight.found.kind in (Kind.FILE, Kind.LINK) and sight.digest is None
+
+
+def _inode_key(stamp: Stamp) -> tuple[int | None, int, int | None]:
+    return stamp.inode, stamp.size, stamp.mtime_ns
+
+
+def _move_candidates(base: Base) -> set[tuple[int | None, int, int | None]]:
+    return {
+        _inode_key(entry.here) for entry in base.entries.values() if entry.here.kind is Kind.FILE and entry.here.inode
+    }

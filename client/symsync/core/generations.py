@@ -1,0 +1,161 @@
+"""Which state counts when a run begins: the node's, the hub's, the older one, or none.
+
+Both sides keep the same agreement. After a crash, a restored backup or a lost disk they do not, and then the state that
+claims less is believed, and less is done: DESIGN.md ("Generations"), attacked with random models.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from symsync.core.compare import Base
+from symsync.core.values import Found, Scan
+from symsync_protocol.stamps import Kind, Stamp, same
+from symsync_protocol.state import ANCESTORS_KEPT, Conflict, Copy, Entry, Generation, PairState
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a run was about to bring about when it was ended. Counts only while the hub shows its intent.
+
+    Each entry and conflict is as the state would have recorded it; whether it came to that is seen from the side that
+    was written.
+    """
+
+    generation: bytes
+    """The id of the generation that was to be recorded."""
+    puts: Mapping[str, Entry] = field(default_factory=dict)
+    gets: Mapping[str, Entry] = field(default_factory=dict)
+    conflicts: Mapping[str, Conflict] = field(default_factory=dict)
+    acted: bool = False
+    """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
+
+
+class Standing(StrEnum):
+    """How the two sides' states stand to each other."""
+
+    FIRST = "first"
+    """Neither side has one: they meet for the first time."""
+    NORMAL = "normal"
+    OLDER = "older"
+    """A backup came back on one side: the older state is the base, and nothing is removed."""
+    TAKEN_BACK = "taken back"
+    """The node lost its state or is another directory now: only what still has the recorded content has a base."""
+    UNION = "union"
+    """Nothing in common: no base, nothing is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What this run starts from."""
+
+    standing: Standing
+    state: PairState | None = None
+    """The agreement that counts, in the node's view; None where there is none."""
+    newest: int = 0
+    """The highest generation number that either side knows; the next one exceeds it."""
+    lineage: tuple[bytes, ...] = ()
+    """The ids of all generations that either side knows, newest first."""
+
+
+def stand(local: PairState | None, hub: PairState | None, pending: bytes | None, moved: bool) -> Ground:
+    """Weigh the node's state against the hub's (in the node's view).
+
+    `pending` is the id of the generation that this node was about to record when it was ended: where the hub has it,
+    the hub's state is ours. `moved`: the directory is not the one that the node's state was written in.
+    """
+    states = [state for state in (local, hub) if state is not None]
+    newest = max((state.generation.number for state in states), default=0)
+    lineage = _lineage(states)
+    if hub is not None and hub.generation.id == pending:
+        local = hub
+    if local is None and hub is None:
+        return Ground(Standing.FIRST)
+    if local is None or (moved and hub is not None and hub.generation.id == local.generation.id):
+        return Ground(Standing.TAKEN_BACK, local or hub, newest, lineage)
+    if hub is None or moved:
+        return Ground(Standing.UNION, None, newest, lineage)
+    if local.generation.id == hub.generation.id:
+        return Ground(Standing.NORMAL, local, newest, lineage)
+    if hub.descends_from(local.generation):
+        return Ground(Standing.OLDER, local, newest, lineage)
+    if local.descends_from(hub.generation):
+        return Ground(Standing.OLDER, hub, newest, lineage)
+    return Ground(Standing.UNION, None, newest, lineage)
+
+
+def _lineage(states: list[PairState]) -> tuple[bytes, ...]:
+    ids: dict[bytes, None] = {}
+    for state in sorted(states, key=lambda s: s.generation.number, reverse=True):
+        ids.setdefault(state.generation.id)
+    for state in sorted(states, key=lambda s: s.generation.number, reverse=True):
+        for ancestor in state.ancestors:
+            ids.setdefault(ancestor)
+    return tuple(ids)[:ANCESTORS_KEPT]
+
+
+def next_generation(ground: Ground, token: bytes) -> Generation:
+    """The agreement that this run will record; its number exceeds both sides'."""
+    return Generation(ground.newest + 1, token)
+
+
+def base_of(ground: Ground, here: Scan, digests: Mapping[str, bytes]) -> Base:
+    """What may be believed of the state that counts. `digests`: of local files, read where it was taken back."""
+    state = ground.state
+    if state is None:
+        return Base(removals=ground.standing is Standing.FIRST, decisions=False)
+    if ground.standing is Standing.NORMAL:
+        return Base(state.entries, state.conflicts)
+    if ground.standing is Standing.OLDER:
+        return Base(state.entries, {}, removals=False, decisions=False)
+    kept = {path: again for path, entry in state.entries.items() if (again := _again(path, entry, here, digests))}
+    return Base(kept, {}, decisions=False)
+
+
+def _again(path: str, entry: Entry, here: Scan, digests: Mapping[str, bytes]) -> Entry | None:
+    found = here.entries.get(path)
+    if found is None or found.kind is Kind.DIRECTORY or digests.get(path) != entry.digest:
+        return None
+    return replace(entry, here=found.stamp)
+
+
+def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mapping[str, bytes]) -> Base:
+    """What an ended run had done already counts as agreed, so that no later edit turns it into a conflict.
+
+    `digests` are those of the local files that the run may have received.
+    """
+    entries, conflicts = dict(base.entries), dict(base.conflicts)
+    if journal.acted:
+        for path in journal.puts:
+            conflicts.pop(path, None)
+        for path in journal.conflicts:
+            entries.pop(path, None)
+        return replace(base, entries={**entries, **journal.puts}, conflicts={**conflicts, **journal.conflicts})
+    for path, entry in journal.puts.items():
+        if _lies(there, path, entry.there) is not None:
+            entries[path] = entry
+            conflicts.pop(path, None)
+    for path, entry in journal.gets.items():
+        found = _lies(here, path, entry.here)
+        if found is not None and digests.get(path) == entry.digest:
+            entries[path] = replace(entry, here=found.stamp)
+            conflicts.pop(path, None)
+    for path, conflict in journal.conflicts.items():
+        mine, theirs = _seen(conflict.copy_here, here), _seen(conflict.copy_there, there)
+        if any(copy is not None and copy.stamp is not None for copy in (mine, theirs)):
+            conflicts[path] = replace(conflict, copy_here=mine, copy_there=theirs)
+            entries.pop(path, None)
+    return replace(base, entries=entries, conflicts=conflicts)
+
+
+def _lies(scan: Scan, path: str, stamp: Stamp) -> Found | None:
+    found = scan.entries.get(path)
+    return found if found is not None and same(stamp, found.stamp) else None
+
+
+def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
+    """A copy that was about to be made: seen where it lies there, else still only announced."""
+    if copy is None or copy.stamp is None:
+        return copy
+    found = _lies(scan, copy.path, copy.stamp)
+    return replace(copy, stamp=found.stamp if found is not None else None)

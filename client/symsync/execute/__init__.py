@@ -1,0 +1,283 @@
+"""From steps to outcomes: transfers without a lock, then renames under it, on the hub and on the node alike.
+
+A failed step is a value and leaves the others alone. What is no longer as the plan saw it fails with `Reason.CHANGED`
+and is planned anew by the session. `on_hub` and `on_node` have what is done under the lock, `work` what they share.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from stat import S_IRUSR
+
+from symsync.core.generations import Journal
+from symsync.core.modes import Action
+from symsync.core.steps import Decision, Move, Outcome, Remove, RemoveDirectory, Step, Transfer
+from symsync.core.values import Problem, Reason, Side
+from symsync.events import Audience
+from symsync.execute.on_hub import OnHub
+from symsync.execute.on_node import OnNode
+from symsync.execute.work import Arrived, Work, Workload
+from symsync.fence import Fence
+from symsync.folder import Folder, is_same
+from symsync.local_files import stamp_of
+from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
+from symsync_protocol.stamps import SECOND, Stamp, same
+from symsync_protocol.state import Conflict, Entry
+
+FRESH_NS = 2 * SECOND
+"""How much earlier than now a time on the hub still counts as fresh: the two clocks may differ by so much."""
+
+SHORT_TICK_NS = 2 * SECOND
+"""A clock this fine is waited for where a put would else look like the version that it replaces."""
+
+
+class Execution:
+    """Carries out one plan. `transfer` first, without the lock; then `apply`, under it."""
+
+    def __init__(
+        self,
+        decisions: Sequence[Decision],
+        folder: Folder,
+        remote: Remote,
+        fence: Fence | None,
+        audience: Audience,
+        recorded: Callable[[str], Iterable[Stamp]],
+        *,
+        filemode: int | None = None,
+        dirmode: int | None = None,
+    ) -> None:
+        """`fence` is None where nothing may be written on the hub. `recorded` tells the stamps that other nodes' states
+        hold of a path on the hub. `filemode` and `dirmode` are the bits of what arrives there, None: as on the node,
+        and as the hub makes directories."""
+        self._load = Workload(decisions)
+        self._folder = folder
+        self._remote = remote
+        self._fence = fence
+        self._filemode = filemode
+        self._dirmode = dirmode
+        self._audience = audience
+        self._recorded = recorded
+        self.files = 0
+        self.size = 0
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What has come of each decision so far."""
+        return self._load.outcomes
+
+    # Transfers
+
+    def transfer(self) -> None:
+        """Bring all content across, into this run's temporary files on either side."""
+        self._upload(self._load.transfers(Side.THERE))
+        self._download(self._load.transfers(Side.HERE))
+
+    def _download(self, wanted: list[tuple[Work, Transfer]]) -> None:
+        owners: dict[Path, tuple[Work, Transfer]] = {}
+
+        def jobs() -> Iterator[Fetch]:
+            for work, step in wanted:
+                job = Fetch(step.source.path, self._folder.temporary())
+                owners[job.target] = (work, step)
+                yield job
+
+        for outcome in self._remote.fetch(jobs(), self._audience.transferred):
+            if isinstance(outcome, Fetched):
+                work, step = owners[outcome.job.target]
+                if outcome.size != step.source.stamp.size:
+                    self._load.fail(work, step, Problem(step.path, Reason.CHANGED, "changed while it was received"))
+                    continue
+                self._load.arrive(step, Arrived(outcome.digest, outcome.size, local=outcome.job.target))
+                self._count(step, outcome.size)
+            else:
+                job, problem = outcome
+                work, step = owners[job.target]
+                job.target.unlink(missing_ok=True)  # on a full disk the others need its room
+                self._load.fail(work, step, replace(problem, path=step.path))
+
+    def _upload(self, wanted: list[tuple[Work, Transfer]]) -> None:
+        if not wanted or self._fence is None:
+            return
+        twins = self._store(wanted, 0)
+        if twins:
+            # The hub can't be told the time, and a version of the same size stands there in the same tick.
+            time.sleep(SHORT_TICK_NS / SECOND)
+            for _, step in self._store(twins, len(wanted)):
+                arrived = self._load.arrived(step)
+                if arrived is not None and arrived.found is not None:
+                    arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
+
+    def _store(self, wanted: list[tuple[Work, Transfer]], first: int) -> list[tuple[Work, Transfer]]:
+        """Upload; returns those that the hub can't tell from the version they will replace."""
+        fence = self._fence
+        if fence is None:
+            return []
+        owners: dict[str, tuple[Work, Transfer]] = {}
+        twins: list[tuple[Work, Transfer]] = []
+
+        def jobs() -> Iterator[Store]:
+            for number, (work, step) in enumerate(wanted, first + 1):
+                path = fence.staged(number)
+                owners[path] = (work, step)
+                mode = self._filemode if self._filemode is not None else _readable(step.meta.mode)
+                when = self._time_for(work.decision, step)
+                yield Store(self._folder.path(step.source.path), path, when, mode)
+
+        for outcome in self._remote.store(jobs(), self._audience.transferred):
+            if not isinstance(outcome, Stored):
+                job, problem = outcome
+                work, step = owners[job.path]
+                self._load.fail(work, step, replace(problem, path=step.path))
+                continue
+            work, step = owners[outcome.job.path]
+            now = self._folder.look(step.source.path)
+            if not is_same(step.source.stamp, now) or outcome.found.stamp.size != step.source.stamp.size:
+                self._load.fail(work, step, Problem(step.path, Reason.CHANGED, "changed while it was sent"))
+                continue
+            size = step.source.stamp.size
+            self._load.arrive(step, Arrived(outcome.digest, size, staged=outcome.job.path, found=outcome.found))
+            self._count(step, size)
+            if step.replaces is not None and same(step.replaces.stamp, outcome.found.stamp):
+                twins.append((work, step))
+        return twins
+
+    def _time_for(self, decision: Decision, step: Transfer) -> int | None:
+        """The time a put carries: the source's, unless another version may be taken for it by that time.
+
+        Not the tick of any version that somebody recorded under this path; and not a tick that the hub's clock has not
+        left, in which somebody else's edit would look the same.
+        """
+        mtime = step.meta.mtime_ns if step.meta.mtime_ns is not None else step.source.stamp.mtime_ns
+        if mtime is None:
+            return None
+        tick = max(self._remote.traits.tick_ns, 1)
+        before = decision.pair.before.there if decision.pair.before and step.path == decision.path else None
+        stamps = [step.replaces.stamp if step.replaces else None, before, *self._recorded(step.path)]
+        taken = {s.mtime_ns // max(s.tick_ns, tick) for s in stamps if s is not None and s.mtime_ns is not None}
+        tick = max([tick, *(s.tick_ns for s in stamps if s is not None)])
+        mtime = min(mtime, time.time_ns() - 2 * tick - FRESH_NS)
+        while mtime // tick in taken:
+            mtime -= tick
+        return mtime
+
+    def _count(self, step: Transfer, size: int) -> None:
+        self.files += 1
+        self.size += size
+        self._audience.arrived(step.path)
+
+    # Under the lock
+
+    def apply(self) -> None:
+        """Put everything into its place. The fence, where there is one, holds the lock."""
+        self._let_clock_tick()
+        self._look_again()
+        if self._fence is not None:
+            OnHub(self._load, self._remote, self._fence, self._dirmode).apply()
+        OnNode(self._load, self._folder).apply()
+        if any(arrived.local is not None for arrived in self._load.arrivals()):
+            self._folder.make_durable()
+
+    def journal(self, generation: bytes) -> Journal:
+        """What the state will say of everything that has been transferred, once it is in place."""
+        puts: dict[str, Entry] = {}
+        gets: dict[str, Entry] = {}
+        conflicts: dict[str, Conflict] = {}
+        for work in self._load.works:
+            decision = work.decision
+            for step in decision.steps:
+                arrived = self._load.arrived(step)
+                if not isinstance(step, Transfer) or arrived is None or not work.open(step):
+                    continue
+                stamp = self._coming_stamp(step, arrived)
+                if stamp is None:
+                    continue
+                if decision.conflict is not None and step.path != decision.path:
+                    conflict = conflicts.get(decision.path, decision.conflict)
+                    conflicts[decision.path] = _with_copy(conflict, step.on, stamp, arrived.digest)
+                elif step.on is Side.THERE:
+                    puts[step.path] = Entry(step.source.stamp, stamp, arrived.digest, meta=decision.meta)
+                else:
+                    gets[step.path] = Entry(stamp, step.source.stamp, arrived.digest, meta=decision.meta)
+        return Journal(generation, puts, gets, conflicts)
+
+    def _coming_stamp(self, step: Transfer, arrived: Arrived) -> Stamp | None:
+        """The stamp that a transferred file will have in its place: a rename changes nothing but the change time."""
+        if arrived.local is None:
+            return arrived.found.stamp if arrived.found is not None else None
+        stamp = replace(stamp_of(arrived.local.lstat()), ctime_ns=None)
+        return stamp if step.meta.mtime_ns is None else replace(stamp, mtime_ns=step.meta.mtime_ns)
+
+    def _let_clock_tick(self) -> None:
+        """Where the hub can't be told the time, uploads carry its own: no later edit may fall into the same tick."""
+        uploads = [arrived for arrived in self._load.arrivals() if arrived.found is not None]
+        traits = self._remote.traits
+        if not uploads or traits.sets_times:
+            return
+        if traits.tick_ns <= SHORT_TICK_NS:
+            time.sleep(2 * traits.tick_ns / SECOND)
+            return
+        for arrived in uploads:
+            if arrived.found is not None:
+                arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
+
+    def _look_again(self) -> None:
+        """What was received must still be what the hub holds, or the state would claim what nobody saw; and what goes
+        here because it was missing there must still be missing: another node may have been about to replace it."""
+        missing = [
+            (work, step, path)
+            for work, step in self._load.steps(Side.HERE, Remove, RemoveDirectory, Move)
+            if (path := _gone_there(work.decision, step)) is not None
+        ]
+        for (work, step, path), now in zip(
+            missing, self._remote.stat([path for _, _, path in missing]) if missing else [], strict=True
+        ):
+            if now is not None:
+                self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
+        wanted = [
+            (work, step) for work, step in self._load.transfers(Side.HERE) if self._load.arrived(step) is not None
+        ]
+        for (work, step), now in zip(
+            wanted, self._remote.stat([step.source.path for _, step in wanted]) if wanted else [], strict=True
+        ):
+            if not is_same(step.source.stamp, now):
+                self._load.fail(
+                    work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")
+                )
+
+
+def _with_copy(conflict: Conflict, side: Side, stamp: Stamp, digest: bytes) -> Conflict:
+    """`conflict` with the copy on `side` as it will lie there, and the version that it was made from."""
+    copy = conflict.copy_here if side is Side.HERE else conflict.copy_there
+    if copy is None:
+        return conflict
+    copy = replace(copy, stamp=stamp, digest=digest)
+    if side is Side.HERE:
+        return replace(conflict, copy_here=copy, there=replace(conflict.there, digest=digest))
+    return replace(conflict, copy_there=copy, here=replace(conflict.here, digest=digest))
+
+
+def _gone_there(decision: Decision, step: Step) -> str | None:
+    """The path whose absence from the hub is why `step` removes or moves something here."""
+    if isinstance(step, Move):
+        return step.source.path if step.source.path != decision.path else None
+    return step.path if decision.action is Action.REMOVE and step.path == decision.path else None
+
+
+def unfinished(outcomes: Iterable[Outcome]) -> bool:
+    """Whether another round may do better at once: something failed only because the world went on, or the loser of a
+    conflict has just become a file of its own, which has yet to travel."""
+    return any(
+        any(failed.problem.reason is Reason.CHANGED for failed in outcome.failed)
+        or any(_stepped_aside(outcome.decision, done.step) for done in outcome.done)
+        for outcome in outcomes
+    )
+
+
+def _stepped_aside(decision: Decision, step: Step) -> bool:
+    return isinstance(step, Move) and step.source.path == decision.path
+
+
+def _readable(mode: int | None) -> int | None:
+    """The hub's owner, whose login all nodes share, must be able to read it; the exact bits are in the state."""
+    return None if mode is None else mode | S_IRUSR

@@ -1,0 +1,289 @@
+"""The fence: how several nodes change one dumb server, one after another, and a sleeper who wakes up does no harm.
+
+    .sync.tmp/NODE-RUN/      bytes arrive here without a lock: 1, 2, 3, ...
+    .sync.lock/              made by one winner (MKD)
+    .sync.lock/NODE-RUN/     the same folder, renamed into the lock; every put is a rename out of it
+    .sync.lock/NODE-RUN/old/ every replaced or removed version is first renamed to here, under its own path
+
+Whoever breaks a lock gives that folder a name of his own, which one thief wins, and puts back what was displaced and
+not replaced. From then on whatever the old holder sends refers to a folder that is not there; should the thief fall,
+too, it still lies in the lock, for the next one to find.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+
+from symsync.core.values import Found, Problem, Reason
+from symsync.events import Audience, Phase
+from symsync.remotes.base import Remote
+from symsync.retention import Retention, owner
+from symsync.statestore import HubStore
+from symsync_protocol.errors import HubError, HubLocked, HubRefused
+from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors, basename, join, shown
+from symsync_protocol.stamps import Kind
+
+STALE_AFTER = 60.0
+"""Seconds in which a waiting node must have seen no sign of life before it breaks a lock."""
+
+PATIENCE = 900.0
+"""Seconds that a node waits for others who do show signs of life."""
+
+DISPLACED = "old"
+
+
+class LockLostError(HubError):
+    """Another node took the lock over while this one slept: what was not yet done will be done by the next run."""
+
+    def __init__(self) -> None:
+        super().__init__("another node took over the lock on the hub while this one was not answering; run again")
+
+
+class Fence:
+    """One run's staging folder and lock on the hub."""
+
+    def __init__(self, remote: Remote, run: str, audience: Audience) -> None:
+        self._remote = remote
+        self._store = HubStore(remote)
+        self._run = run
+        self._audience = audience
+        self._staging = f"{TEMPORARY_DIR}/{run}"
+        self._held = f"{LOCK_DIR}/{run}"
+        self._made: set[str] = set()
+        self._kept = False
+        self.holding = False
+
+    @property
+    def folder(self) -> str:
+        """Where this run's bytes are now."""
+        return self._held if self.holding else self._staging
+
+    def prepare(self, node: str) -> None:
+        """Make the staging folder, and remove what ended runs of this node left."""
+        (problem,) = self._remote.make_directories([self._staging])
+        if problem is not None:
+            self._store.make_private(TEMPORARY_DIR)
+            (problem,) = self._remote.make_directories([self._staging])
+        if problem is not None:
+            raise HubError(f"the hub does not let us make {self._staging}: {problem.detail or problem.reason}")
+        mine = [
+            join(TEMPORARY_DIR, basename(entry.path))
+            for entry in self._entries(TEMPORARY_DIR)
+            if owner(basename(entry.path)) == node.lower() and entry.path != self._staging
+        ]
+        for folder in mine:
+            self._remove_tree(folder)
+
+    def staged(self, number: int) -> str:
+        """The path of the `number`th file on its way."""
+        return f"{self._staging}/{number}"
+
+    def held(self, staged: str) -> str:
+        """Where a staged file lies once the lock is held."""
+        return f"{self._held}/{basename(staged)}"
+
+    def displaced(self, path: str) -> str:
+        """Where the version that lay at `path` is kept."""
+        return f"{self._held}/{DISPLACED}/{path}"
+
+    def acquire(self) -> bool:
+        """Wait for the lock and take it. Raises HubLocked when another node is at work for too long.
+
+        Returns whether versions that a dead node had displaced were put back: the hub is not as it was seen before.
+        """
+        started = seen_alive = time.monotonic()
+        last: object = None
+        tried: set[str] = set()
+        restored = False
+        pause = 0.1
+        while not self._try():
+            holder, sign = self._signs()
+            now = time.monotonic()
+            if sign != last:
+                last, seen_alive = sign, now
+            # The local lock lets only one run of this node live, and that is this one.
+            mine = holder is not None and owner(holder) == owner(self._run) and holder not in tried
+            if mine or now - seen_alive > STALE_AFTER:
+                tried.add(holder or "")
+                restored = self._break(holder, len(tried)) or restored
+                last = None
+                continue
+            if now - started > PATIENCE:
+                raise HubLocked(f"the hub has been locked by {_who(holder)} for {now - started:.0f} s; try again later")
+            self._audience.phase(
+                Phase.WAITING, f"{_who(holder)} is at work on the hub, waiting for {now - started:.0f} s"
+            )
+            time.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 1.5, 5.0)
+        return restored
+
+    def _try(self) -> bool:
+        (problem,) = self._remote.make_directories([LOCK_DIR], mode=0o700)
+        if problem is not None:
+            if problem.reason is Reason.EXISTS:
+                return False
+            raise HubError(f"the hub does not let us make {LOCK_DIR}: {problem.detail or problem.reason}")
+        (problem,) = self._remote.rename([(self._staging, self._held)])
+        if problem is not None:
+            raise HubError(f"the hub does not let us rename into {LOCK_DIR}: {problem.detail or problem.reason}")
+        # Should two have come in, through a lock that a third removed as stale: each sees the other, and goes back.
+        if any(basename(entry.path) != self._run for entry in self._entries(LOCK_DIR) if _is_run(entry)):
+            self._remote.rename([(self._held, self._staging)])
+            return False
+        self.holding = True
+        return True
+
+    def _signs(self) -> tuple[str | None, object]:
+        """Who holds the lock, and whatever changes while he is alive."""
+        holders = [entry for entry in self._entries(LOCK_DIR) if _is_run(entry)]
+        if not holders:
+            return None, None
+        holder = basename(holders[0].path)
+        content = self._entries(join(LOCK_DIR, holder))
+        sizes = self._store.folder().sizes
+        return holder, (holder, frozenset(entry.path for entry in content), tuple(sorted(sizes.items())))
+
+    def _entries(self, directory: str) -> Sequence[Found]:
+        listing = next(iter(self._remote.listings([directory])))
+        return listing.entries
+
+    def _break(self, holder: str | None, number: int) -> bool:
+        """Take a dead node's lock away, the `number`th; returns whether anything he had displaced was put back."""
+        restored = False
+        if holder is not None:
+            # Still one of this node's labels, so that its next run need not wait for this one.
+            loot = f"{self._run}x{number}"
+            (problem,) = self._remote.rename([(join(LOCK_DIR, holder), join(LOCK_DIR, loot))])
+            if problem is not None:
+                return False
+            restored = self._put_back(join(LOCK_DIR, loot), loot)
+            self._remove_tree(join(LOCK_DIR, loot))
+            self._audience.note(f"the lock of {_who(holder)} was left behind and has been taken away")
+        self._remote.remove_directories([LOCK_DIR])
+        return restored
+
+    def _put_back(self, folder: str, label: str) -> bool:
+        """What was displaced into a lock folder and not replaced goes back to its name, the rest to the trash; returns
+        whether anything went back."""
+        old = f"{folder}/{DISPLACED}"
+        tree, whole = self._tree(old)
+        if not whole:
+            raise HubRefused(f"the hub's {old} can't be listed, where versions wait to be put back; run again")
+        files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY]
+        targets = [path[len(old) + 1 :] for path in files]
+        present = self._remote.stat(targets) if targets else []
+        back = [(path, target) for path, target, now in zip(files, targets, present, strict=True) if now is None]
+        problems = self._remote.rename(back) if back else []
+        for problem in problems:
+            if problem is not None:
+                self._audience.problem(problem)
+        if any(problems) or len(back) < len(files):
+            self._keep(old, label)
+        return not all(problems)
+
+    def _tree(self, top: str) -> tuple[dict[str, Found], bool]:
+        """What lies below `top`, and whether that is all."""
+        found: dict[str, Found] = {}
+        whole = True
+        pending = [top]
+        while pending:
+            level = list(self._remote.listings(pending))
+            pending = []
+            for listing in level:
+                whole = whole and (listing.problem is None or listing.problem.reason is Reason.ABSENT)
+                for entry in listing.entries:
+                    found[entry.path] = entry
+                    if entry.kind is Kind.DIRECTORY:
+                        pending.append(entry.path)
+        return found, whole
+
+    def _remove_tree(self, top: str) -> None:
+        tree, _ = self._tree(top)
+        files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY]
+        folders = [path for path, entry in tree.items() if entry.kind is Kind.DIRECTORY]
+        if files:
+            self._remote.remove_files(files)
+        self._remote.remove_directories([*sorted(folders, reverse=True), top])
+
+    def make_room(self, paths: Sequence[str]) -> None:
+        """Make the folders in which the versions at `paths` will be kept."""
+        wanted = [self.displaced(path) for path in paths]
+        folders = sorted({up for path in wanted for up in ancestors(path) if len(up) > len(self._held)} - self._made)
+        if folders:
+            problems = self._remote.make_directories(folders)
+            failed = next((p for p in problems if p is not None and p.reason is not Reason.EXISTS), None)
+            if failed is not None:
+                self.verify()
+                raise HubRefused(f"the hub does not let us make {failed.path}: {failed.detail or failed.reason}")
+            self._made.update(folders)
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        """Renames under the lock. Raises LockLostError where the folder was taken away."""
+        problems = self._remote.rename(pairs)
+        if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
+            self.verify()
+        return problems
+
+    def verify(self) -> None:
+        """Raise LockLostError unless the lock is still ours."""
+        (found,) = self._remote.stat([self._held])
+        if not isinstance(found, Found):
+            self.holding = False
+            raise LockLostError
+
+    def settle(self, *, keep_trash: bool) -> None:
+        """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one."""
+        if self._made:
+            old = f"{self._held}/{DISPLACED}"
+            if keep_trash:
+                self._keep(old, self._run)
+            else:
+                self.rename([(old, self._staging)])
+                self._remove_tree(self._staging)
+        self._kept = True
+
+    def release(self) -> None:
+        """Let the next node in; where all was not settled, what was displaced and not replaced goes back first."""
+        if not self.holding:
+            self._remove_tree(self._staging)
+            return
+        if self._made and not self._kept:
+            self._put_back(self._held, self._run)
+        (problem,) = self._remote.remove_directories([self._held])
+        if problem is not None and problem.reason is not Reason.ABSENT:
+            self._remove_tree(self._held)
+        self._remote.remove_directories([LOCK_DIR])
+        self.holding = False
+
+    def _keep(self, folder: str, label: str) -> None:
+        """Move displaced versions to the trash, or aside where the hub's trash can't take them."""
+        target = f"{TRASH_DIR}/{label}"
+        (problem,) = self._remote.rename([(folder, target)])
+        if problem is not None:
+            self._store.make_private(TRASH_DIR)
+            (problem,) = self._remote.rename([(folder, target)])
+        if problem is not None:
+            aside = f"{TEMPORARY_DIR}/kept-{label}"
+            self._remote.rename([(folder, aside)])
+            self._audience.note(f"the hub's trash can't take {target}, it stays in {aside}: {problem.detail}")
+
+    def prune_trash(self, retention: Retention) -> None:
+        """Remove from the hub's trash what has outlived its time; sizes are asked for only if this run added to it."""
+        labels = [basename(entry.path) for entry in self._entries(TRASH_DIR)]
+        for label in retention.outlived(labels, time.time(), self._size_of if self._made else lambda _: 0):
+            self._remove_tree(join(TRASH_DIR, label))
+
+    def _size_of(self, label: str) -> int:
+        tree, _ = self._tree(join(TRASH_DIR, label))
+        return sum(entry.stamp.size for entry in tree.values())
+
+
+def _is_run(entry: Found) -> bool:
+    return entry.kind is Kind.DIRECTORY
+
+
+def _who(run: str | None) -> str:
+    if run is None:
+        return "somebody"
+    began, _, _ = run.partition("-")
+    return f"{shown(owner(run))} (since {began})"

@@ -1,0 +1,274 @@
+"""Who meets whom, and what either remembers: the first thing a run finds out.
+
+Names and ids are checked here, both sides' states are read and weighed, and whatever looks like another hub, a cloned
+disk or a taken name stops the run before anything is compared.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from symsync.core.generations import Ground, Journal, Standing, stand
+from symsync.core.modes import writes
+from symsync.events import Audience
+from symsync.remotes import Conversation, open_remote
+from symsync.remotes.base import Remote
+from symsync.remotes.links import LinkTable
+from symsync.settings import Settings
+from symsync.statestore import HubStore, Met, NodeStore, Recorded, StateFolder, place_of
+from symsync_protocol.errors import StateDamaged, StateTooNew, Stopped, UsageError
+from symsync_protocol.names import STATE_DIR, check_name, same_name
+from symsync_protocol.state import Identity, PairState, Place
+from symsync_protocol.statefile import StateFile
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What `init` finds at the other end."""
+
+    hub_name: str | None
+    """None where nobody has synchronised with this hub yet."""
+    hub_id: bytes | None
+    nodes: tuple[str, ...]
+    name_taken: bool
+    """Whether another machine or directory uses the node's name here."""
+    traits_text: str
+
+
+def meet(settings: Settings, *, create: bool, replace: bool, conversation: Conversation | None = None) -> Meeting:
+    """Log in and look who the hub is. With `create` its directory is made where it is missing."""
+    with open_remote(settings.location, conversation, create=create) as remote:
+        store = HubStore(remote)
+        folder = store.folder()
+        identity = store.identity() if folder.has_identity else None
+        nodes = tuple(sorted(folder.sizes))
+        taken = False
+        if not replace and any(same_name(settings.node, name) for name in nodes):
+            file = store.load(settings.node)
+            place = file.state.there_place if file and file.state else None
+            taken = place is not None and (not settings.directory.is_dir() or place != place_of(settings.directory))
+        traits = remote.traits
+        able = {
+            "sets times": traits.sets_times,
+            "sets permissions": traits.sets_modes,
+            "symbolic links": traits.links,
+            "appends": traits.appends,
+        }
+        text = ", ".join(word if can else f"no {word}" for word, can in able.items())
+        return Meeting(identity.name if identity else None, identity.id if identity else None, nodes, taken, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """The two directories of a run, and the ground they stand on."""
+
+    here: Identity
+    there: Identity
+    known_here: Identity | None
+    """What this directory has recorded of itself so far."""
+    place: Place
+    remote: Remote
+    """The hub, with its table of links where it can't hold any itself."""
+    ground: Ground
+    node_file: StateFile | None
+    """The state as it lies on the node."""
+    hub_file: Recorded | None
+    """The state file on the hub, as far as it must be known to append to it."""
+    hub_state: PairState | None
+    """The state in it, in the node's view."""
+    folder: StateFolder
+    met: Met
+    journal: Journal | None = None
+    """What this node's last run was about to do, where it was ended before it could record it."""
+
+    @property
+    def new_hub(self) -> bool:
+        """Whether the hub has no identity yet, so that this run gives it one."""
+        return not self.folder.has_identity
+
+
+def pair(settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience) -> Pairing:
+    """Find out who the two are, and which state counts. Raises UsageError, Stopped, StateTooNew or HubError."""
+    return _Pairer(settings, nodes, remote, audience).pair()
+
+
+class _Pairer:
+    def __init__(self, settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience) -> None:
+        self._settings = settings
+        self._nodes = nodes
+        self._remote = remote
+        self._hubs = HubStore(remote)
+        self._audience = audience
+
+    def pair(self) -> Pairing:
+        settings = self._settings
+        folder = self._hubs.folder() if settings.symsync else StateFolder()
+        hub = self._hubs.identity() if folder.has_identity else None
+        there = hub or self._unwritten_hub()
+        if same_name(there.name, settings.node):
+            raise UsageError(f"node and hub are both called {settings.node}; give this node another nodename")
+        if settings.peer is not None and not same_name(settings.peer, there.name):
+            raise UsageError(
+                f"the configuration calls the hub {settings.peer}, which is {there.name}: write 'peer {there.name}'"
+            )
+        place = place_of(settings.directory)
+        node_file = self._node_file(there)
+        local = node_file.state if node_file else None
+        known_here = self._nodes.identity()
+        here = self._own_identity(known_here, place, local)
+        self._check_hub(hub, there, local)
+        met = self._nodes.met(there.name)
+        if met.hub != there.id:
+            met = Met(there.id)
+        hub_file, hub_view, announced = self._hub_view(folder, met, local) if hub is not None else (None, None, None)
+        journal = self._nodes.journal(there.name)
+        pending = journal.generation if journal else None
+        here, moved = self._check_node(here, place, local, hub_view)
+        hub_state = hub_view
+        if not self._hub_keeps_state() and local is not None:
+            hub_view = local  # nothing is recorded on the hub, so the node's own view counts alone
+        ground = stand(local, hub_view, pending, moved)
+        if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
+            # The last run was ended between the hub's record and ours: made up for before anything else is begun.
+            self._nodes.save(there.name, node_file, ground.state)
+            self._nodes.end(there.name)
+            node_file, journal = self._nodes.load(there.name), None
+        self._tell(ground)
+        remote = self._remote
+        if settings.symsync and not remote.traits.links:
+            remote = LinkTable(remote, exists=folder.has_links)
+        shown = announced is not None and announced == pending
+        if (self._hub_keeps_state() and not shown) or ground.standing not in (Standing.FIRST, Standing.NORMAL):
+            journal = None
+        return Pairing(
+            here, there, known_here, place, remote, ground, node_file, hub_file, hub_state, folder, met, journal
+        )
+
+    def _hub_keeps_state(self) -> bool:
+        return self._settings.symsync and writes(self._settings.mode)[1]
+
+    def _unwritten_hub(self) -> Identity:
+        """The hub as this node will call it, where it has no identity of its own (yet)."""
+        location = self._settings.location
+        name = self._settings.peer or _name_from(location.host or Path(location.directory).name)
+        if same_name(name, self._settings.node) and self._settings.peer is None:
+            name = f"{name[:59]}-hub"
+        with suppress(StateDamaged):
+            known = self._nodes.load(name)
+            if known is not None and known.state is not None:
+                return known.state.there
+        return Identity(name, os.urandom(16))
+
+    def _node_file(self, there: Identity) -> StateFile | None:
+        try:
+            return self._nodes.load(there.name)
+        except StateTooNew:
+            raise
+        except StateDamaged as error:
+            aside = self._nodes.set_aside(there.name)
+            self._audience.note(f"{error}; it was renamed to {aside.name}, and the state is taken back from the hub")
+            return None
+
+    def _own_identity(self, known: Identity | None, place: Place, local: PairState | None) -> Identity:
+        name = self._settings.node
+        if known is None:
+            return local.here if local is not None else Identity(name, os.urandom(16))
+        if same_name(known.name, name):
+            return known
+        cloned = local is not None and local.here_place is not None and local.here_place.machine != place.machine
+        if cloned or "identity" in self._settings.allow:
+            return Identity(name, os.urandom(16))
+        raise Stopped(
+            f"this directory has synchronised as {known.name}, but nodename says {name}. "
+            f"Write 'nodename {known.name}', or start as a new node: --allow identity",
+            "identity",
+        )
+
+    def _check_hub(self, hub: Identity | None, there: Identity, local: PairState | None) -> None:
+        """The hub must be the one that the state speaks of."""
+        if local is None or not self._settings.symsync or "identity" in self._settings.allow:
+            return
+        if hub is None and self._hub_keeps_state():
+            raise Stopped(
+                f"the hub has lost its identity ({STATE_DIR} is gone): is this the right directory, and is it mounted? "
+                "If it is meant to begin anew: --allow identity",
+                "identity",
+            )
+        if hub is not None and hub.id != local.there.id:
+            raise Stopped(
+                f"this is another hub than the one called {there.name} that this node knows. "
+                "If it is meant to take its place: --allow identity",
+                "identity",
+            )
+
+    def _hub_view(
+        self, folder: StateFolder, met: Met, local: PairState | None
+    ) -> tuple[Recorded | None, PairState | None, bytes | None]:
+        """The hub's state of this pair in the node's view, and the generation that it announces; unread where its size
+        says that it is the one we wrote."""
+        name = next((n for n in folder.sizes if same_name(n, self._settings.node)), None)
+        if name is None:
+            return None, None, None
+        own = met.own
+        as_left = own is not None and folder.sizes[name] == own.size and not own.torn
+        if as_left and local is not None and local.generation.id == met.generation:
+            return own, local, None
+        try:
+            file = self._hubs.load(name)
+        except StateTooNew:
+            raise
+        except StateDamaged as error:
+            self._audience.note(f"{error}; it is written anew")
+            return Recorded(folder.sizes[name], 0, 0, torn=True), None, None
+        if file is None:
+            return None, None, None
+        view = file.state.swapped() if file.state else None
+        return Recorded.of(file), view, file.intent.generation.id if file.intent else None
+
+    def _check_node(
+        self, here: Identity, place: Place, local: PairState | None, hub_view: PairState | None
+    ) -> tuple[Identity, bool]:
+        """Whether this directory may speak under its name; True with it where the state knows it by another place."""
+        settings = self._settings
+        if hub_view is not None and local is not None and hub_view.here.id != local.here.id and not settings.replace:
+            raise Stopped(
+                f"the name {settings.node} was taken over by another machine or directory on this hub. "
+                "Choose another nodename, or take the name back: symsync sync --replace"
+            )
+        known = local or hub_view
+        if known is None or known.here_place is None:
+            return here, False
+        if known.here_place == place:
+            return (known.here if local is None else here), False
+        if settings.replace:
+            return Identity(settings.node, os.urandom(16)), True
+        if not same_name(known.here.name, here.name):
+            return here, True
+        if local is None or known.here_place.machine != place.machine:
+            raise Stopped(
+                f"the name {settings.node} belongs to another machine or directory that synchronises with this hub. "
+                "If this one takes its place: symsync sync --replace; else choose another nodename"
+            )
+        return here, True
+
+    def _tell(self, ground: Ground) -> None:
+        match ground.standing:
+            case Standing.OLDER:
+                self._audience.note(
+                    "one side's state is older than the other's (a backup came back?): nothing is removed in this run"
+                )
+            case Standing.UNION:
+                self._audience.note(
+                    "the states of the two sides have nothing in common: both sides are joined, and nothing is removed"
+                )
+            case Standing.TAKEN_BACK:
+                self._audience.note("this node's state is taken back from the hub")
+            case Standing.FIRST | Standing.NORMAL:
+                pass
+
+
+def _name_from(text: str) -> str:
+    """A valid name made of a host's or a directory's."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in text).strip("-")[:63]
+    return check_name(name or "hub", "peer")

@@ -1,0 +1,190 @@
+"""What every kind of hub can do: one small interface that speaks of many things at once.
+
+An interface of one file at a time can't be fast over a wire: each call here takes many paths or jobs, and a remote
+sends them as its protocol allows: in one write, over several connections, in a window of requests.
+
+Terms: a *path* is relative to the hub's root, `/`-separated, undecodable bytes as surrogates ("surrogateescape");
+"" is the root. Every method may raise `HubError` where the whole connection is gone for good; what goes wrong with one
+path is returned as a `Problem` in that path's place. Results come in the order of the arguments unless said otherwise.
+No method follows a symbolic link out of the root, and none retries what may already have taken effect.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from symsync.core.values import Found, Listing, Problem
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes that went over the wire since the last call, from any thread."""
+
+
+def no_progress(_count: int) -> None:
+    """For who does not watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What this hub can do, found by trying where that costs nothing, refined as the run meets refusals."""
+
+    tick_ns: int = 1
+    """Resolution of the times that listings and stats tell."""
+    sets_times: bool = True
+    sets_modes: bool = True
+    links: bool = True
+    """Whether symbolic links can be made and read."""
+    appends: bool = True
+    replaces: bool = True
+    """Whether `rename` onto an existing file replaces it."""
+    hides_dots: bool = False
+    """Whether listings leave out names that begin with a dot; `stat` still finds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Bring `path` into the local file `target`, which is made anew (its directory exists).
+
+    With `offset`, `target` already holds the first `offset` bytes and the rest is appended.
+    """
+
+    path: str
+    target: Path
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that arrived whole: its size and SHA-256, of all bytes now in `job.target`, counted here."""
+
+    job: Fetch
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Put the local file `source` at `path`, which does not exist yet (its directory does).
+
+    `mtime_ns` and `mode` are set where the hub can; that it can't is no problem.
+    """
+
+    source: Path
+    path: str
+    mtime_ns: int | None = None
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that lies on the hub whole: the hub's own stamp of it, read back, and the SHA-256 of what was sent.
+
+    The size that the hub told has been compared with what was sent; where they differ the outcome is a Problem (CUT).
+    """
+
+    job: Store
+    found: Found
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Times and permission bits to set; None leaves alone."""
+
+    path: str
+    mtime_ns: int | None = None
+    mode: int | None = None
+
+
+class Remote(ABC):
+    """One hub, connected. Use as a context manager; `close` is safe to call twice."""
+
+    @property
+    @abstractmethod
+    def traits(self) -> Traits:
+        """What this hub can do, as far as known now."""
+
+    @abstractmethod
+    def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
+        """One Listing for each directory, in any order, as they come in. Links are not followed.
+
+        A cut or failed listing carries its problem; a missing directory carries reason ABSENT.
+        """
+
+    @abstractmethod
+    def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        """Each path's entry, None where there is certainly nothing, a Problem where that can't be told."""
+
+    @abstractmethod
+    def fetch(
+        self, jobs: Iterable[Fetch], progress: Progress = no_progress
+    ) -> Iterator[Fetched | tuple[Fetch, Problem]]:
+        """Bring files, several at a time; outcomes in any order, one for each job. Jobs are drawn as needed."""
+
+    @abstractmethod
+    def store(
+        self, jobs: Iterable[Store], progress: Progress = no_progress
+    ) -> Iterator[Stored | tuple[Store, Problem]]:
+        """Put files, several at a time; outcomes in any order, one for each job. Jobs are drawn as needed.
+
+        What a failed job leaves at its path is unspecified.
+        """
+
+    @abstractmethod
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        """Rename files or directories, strictly one after another in this order.
+
+        A file that lies at the new name may be replaced or the rename refused (EXISTS): see `traits.replaces`. A
+        missing old name is ABSENT; after LOST it is unknown whether the rename took place.
+        """
+
+    @abstractmethod
+    def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
+        """Make directories in this order. EXISTS where anything lies there already: exactly one of several clients that
+        make the same directory at once gets None. Parents are not made. `mode` is set where the hub can."""
+
+    @abstractmethod
+    def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        """Make symbolic links from (path, target). KIND where `traits.links` is false, EXISTS where it is taken."""
+
+    @abstractmethod
+    def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
+        """Remove files and links. ABSENT where there is nothing."""
+
+    @abstractmethod
+    def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
+        """Remove empty directories, in this order. ABSENT or NOT_EMPTY where that is the reason, DENIED or OTHER where
+        the hub does not say."""
+
+    @abstractmethod
+    def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:
+        """Set times and permission bits where the hub can; a Problem where it refused this path."""
+
+    @abstractmethod
+    def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """At most `limit` bytes of a file from `offset`, None where there is none. Raises HubError otherwise."""
+
+    @abstractmethod
+    def write(self, path: str, data: bytes) -> None:
+        """Make or overwrite a file with `data`, its size verified. Raises HubError where that did not succeed."""
+
+    @abstractmethod
+    def append(self, path: str, data: bytes) -> None:
+        """Append to a file, which is made where missing. Raises HubError; what arrived then is unspecified."""
+
+    def refresh(self) -> None:  # noqa: B027 - most remotes remember nothing, and have nothing to do
+        """Forget what is remembered of the hub's content: the lock was just taken, and others may have changed it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all connections."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

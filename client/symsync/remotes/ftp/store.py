@@ -1,0 +1,171 @@
+"""Putting files: three round trips each, whatever is to be verified and set."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from symsync.core.values import Found, Problem, Reason
+from symsync.local_files import open_unchanged, problem_of_transfer
+from symsync.remotes.base import Progress, Store, Stored
+from symsync.remotes.ftp.attributes import mode_line, settle_time, time_line
+from symsync.remotes.ftp.crew import Desk
+from symsync.remotes.ftp.data import FITS_BUFFERS, Transfer
+from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
+from symsync.remotes.ftp.look import is_absent, look_commands, seen, stat
+from symsync.remotes.ftp.names import Names, unsendable
+from symsync.remotes.ftp.replies import Reply, reason_of
+from symsync.remotes.ftp.session import Session
+from symsync_protocol.names import parent
+from symsync_protocol.stamps import Kind
+
+Outcome = Stored | tuple[Store, Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    size: int
+    digest: bytes
+
+
+def lost_store(job: Store, error: ConnectionLost) -> Outcome:
+    """The outcome of a job over which the connection broke twice."""
+    return job, Problem(job.path, Reason.LOST, str(error))
+
+
+def storer(names: Names, progress: Progress) -> Callable[[Session, Desk[Store, Outcome]], None]:
+    """A worker that stores files (see `crew.work_off`)."""
+
+    def work(session: Session, desk: Desk[Store, Outcome]) -> None:
+        job = desk.take()
+        while job is not None:
+            outcome = _send(session, names, job, progress)
+            following: Store | None
+            if isinstance(outcome, _Sent):
+                following, finished = _verify(session, job, outcome, desk)
+            else:
+                following, finished = desk.take(), (job, names.told(job.path, outcome))
+            desk.done(finished)
+            job = following
+
+    return work
+
+
+def _send(session: Session, names: Names, job: Store, progress: Progress) -> _Sent | Problem:
+    """The bytes, until the server has acknowledged all."""
+    if problem := names.check(session, [job.path]).get(job.path):
+        return problem
+    try:
+        with open_unchanged(job.source) as source:
+            expected = os.fstat(source.fileno()).st_size
+            transfer = session.data.open(f"STOR {session.place(job.path)}")
+            if expected > FITS_BUFFERS:
+                transfer.start()
+            digest = hashlib.sha256()
+            try:
+                count = _pour(source, expected, transfer, session.throttle.block, digest.update, progress)
+            finally:
+                reply = transfer.finish()
+    except RefusedError as refusal:
+        return refused_store(session, job.path, refusal.reply)
+    except OSError as error:
+        return problem_of_transfer(job.path, job.source, error)
+    if not reply.ok:
+        return refused_store(session, job.path, reply)
+    return _Sent(count, digest.digest())
+
+
+def _pour(
+    source: io.FileIO,
+    size: int,
+    transfer: Transfer,
+    block_size: int,
+    update: Callable[[bytes], None],
+    progress: Progress,
+) -> int:
+    """Send a file's first `size` bytes, for one that grows all the time has no end; how many went out."""
+    count = 0
+    while block := source.read(min(block_size, size - count)):
+        if not transfer.send(block):
+            break
+        update(block)
+        progress(len(block))
+        count += len(block)
+    return count
+
+
+def _verify(session: Session, job: Store, sent: _Sent, desk: Desk[Store, Outcome]) -> tuple[Store | None, Outcome]:
+    """Set time and mode, read the stamp back, prepare the next transfer: all in one write. (next job, outcome)."""
+    manners, control = session.manners, session.control
+    following = desk.take()
+    setting_time = _time_setting(session, job)
+    setting_mode = [mode_line(session, job.path, job.mode)] if job.mode is not None and manners.sets_modes else []
+    preparing = [session.data.command()] if following is not None else []
+    looking = look_commands(session, job.path)
+    replies = iter(control.batch(*setting_time, *setting_mode, *looking, *preparing))
+    time_replies = [next(replies) for _line in setting_time]
+    mode_replies = [next(replies) for _line in setting_mode]
+    if any(reply.refused for reply in mode_replies):
+        manners.sets_modes = False
+    looked = [next(replies) for _line in looking]
+    for reply in replies:
+        _prepare(session, reply)
+    found = seen(job.path, looked)
+    if job.mtime_ns is not None and time_replies and not manners.time_proven:
+        found = settle_time(session, job.path, job.mtime_ns, found, time_replies[0])
+    if found is not None and not manners.mdtm:
+        there = stat(session, [job.path])[0]
+        found = there if isinstance(there, Found) else None
+    return following, _outcome(job, sent, found, looked[-1])
+
+
+def _time_setting(session: Session, job: Store) -> list[str]:
+    command = session.manners.time_command
+    if job.mtime_ns is None or command is None:
+        return []
+    return [time_line(session, command, job.path, job.mtime_ns)]
+
+
+def _prepare(session: Session, reply: Reply) -> None:
+    try:
+        session.data.prepared(reply)
+    except RefusedError:
+        session.data.close()  # the next transfer asks again, and reports what is wrong
+
+
+def _outcome(job: Store, sent: _Sent, found: Found | None, last: Reply) -> Outcome:
+    if found is None:
+        return job, Problem(job.path, Reason.NAME, f"it was sent, but is not there under this name ({last.text})")
+    if found.kind is not Kind.FILE or found.stamp.size != sent.size:
+        return job, Problem(
+            job.path, Reason.CUT, f"{sent.size} bytes were sent, {found.stamp.size} arrived"
+        )
+    return Stored(job, found, sent.digest)
+
+
+def refused_store(session: Session, path: str, reply: Reply) -> Problem:
+    """Why a file could not be put: what the server says, or what looking shows where it says nothing of use."""
+    reason = reason_of(reply)
+    if reason is Reason.OTHER and reply.code in (550, 553):
+        directory = parent(path)
+        reason = Reason.ABSENT if directory and is_absent(session, directory) else Reason.DENIED
+    elif reason is Reason.OTHER and reply.code in (425, 426, 451):
+        reason = Reason.CUT
+    return Problem(path, reason, reply.text)
+
+
+def store_bytes(session: Session, command: str, path: str, data: bytes) -> Reply:
+    """Send bytes by STOR or APPE; the closing reply. Raises RefusedError, ConnectionLost."""
+    if problem := unsendable(path):
+        raise RefusedError(Reply(553, (problem.detail,)))
+    transfer = session.data.open(f"{command} {session.place(path)}")
+    if len(data) > FITS_BUFFERS:
+        transfer.start()
+    for start in range(0, len(data), session.throttle.block):
+        if not transfer.send(data[start : start + session.throttle.block]):
+            break
+    reply = transfer.finish()
+    if not reply.ok:
+        raise RefusedError(reply)
+    return reply

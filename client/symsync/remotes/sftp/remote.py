@@ -1,0 +1,149 @@
+"""The SFTP remote: everything in this package behind the one interface."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from symsync.core.values import Listing, Problem
+from symsync.remotes.base import (
+    Attributes,
+    Fetch,
+    Fetched,
+    Progress,
+    Remote,
+    Store,
+    Stored,
+    Traits,
+    no_progress,
+)
+from symsync.remotes.location import Location
+from symsync.remotes.sftp import changes, look, small
+from symsync.remotes.sftp.connection import Gate, Link
+from symsync.remotes.sftp.crew import work_off
+from symsync.remotes.sftp.errors import ConnectionLost, RefusedError
+from symsync.remotes.sftp.fetch import fetch, lost_fetch
+from symsync.remotes.sftp.line import Work
+from symsync.remotes.sftp.session import Manners, Session
+from symsync.remotes.sftp.store import lost_store, store
+from symsync.remotes.sftp.wire import Code
+from symsync_protocol.errors import HubRefused, HubUnreachable
+from symsync_protocol.names import shown
+
+R = TypeVar("R")
+
+
+class SftpRemote(Remote):
+    """A directory on an SSH server. `open` makes one."""
+
+    def __init__(self, location: Location, link: Link, manners: Manners) -> None:
+        self._location = location
+        self._link = link
+        self._manners = manners
+
+    @classmethod
+    def open(
+        cls, location: Location, conversation: Callable[[str], None] | None = None, *, create: bool = False
+    ) -> "SftpRemote":
+        """Connect and log in. With `create` a missing `location.directory` is made.
+
+        Raises HubUnreachable, HubRefused.
+        """
+        gate = Gate(location, conversation)
+        return cls(location, Link(gate, gate.open(create=create)), gate.manners)
+
+    @property
+    def traits(self) -> Traits:
+        return self._manners.traits
+
+    def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
+        return work_off(
+            self._link.session,
+            directories,
+            lambda session, directory, _again: look.listing(session, directory),
+            look.lost_listing,
+        )
+
+    def stat(self, paths: Sequence[str]) -> list[look.Look]:
+        return self._twice(lambda session: look.stat(session, paths))
+
+    def fetch(
+        self, jobs: Iterable[Fetch], progress: Progress = no_progress
+    ) -> Iterator[Fetched | tuple[Fetch, Problem]]:
+        return work_off(
+            self._link.session, jobs, lambda session, job, _again: fetch(session, job, progress), lost_fetch
+        )
+
+    def store(
+        self, jobs: Iterable[Store], progress: Progress = no_progress
+    ) -> Iterator[Stored | tuple[Store, Problem]]:
+        return work_off(
+            self._link.session, jobs, lambda session, job, again: store(session, job, progress, again=again), lost_store
+        )
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        return self._once(lambda session: changes.rename(session, pairs))
+
+    def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
+        return self._once(lambda session: changes.make_directories(session, paths, mode))
+
+    def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        return self._once(lambda session: changes.make_links(session, links))
+
+    def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
+        return self._once(lambda session: changes.remove_files(session, paths))
+
+    def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
+        return self._once(lambda session: changes.remove_directories(session, paths))
+
+    def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:
+        # Setting the same once more does no harm.
+        return self._twice(lambda session: changes.set_attributes(session, jobs))
+
+    def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        try:
+            return self._twice(lambda session: small.read(session, path, offset, limit))
+        except RefusedError as refusal:
+            raise self._refused(path, "read", refusal) from refusal
+
+    def write(self, path: str, data: bytes) -> None:
+        try:
+            size = self._twice(lambda session: small.write(session, path, data))
+        except RefusedError as refusal:
+            raise self._refused(path, "written", refusal) from refusal
+        if size != len(data):
+            raise self._wrong_size(path, size, len(data))
+
+    def append(self, path: str, data: bytes) -> None:
+        try:
+            before, after = self._once(lambda session: small.append(session, path, data))
+        except RefusedError as refusal:
+            if refusal.status.code == Code.OP_UNSUPPORTED:
+                self._manners.appends = False
+            raise self._refused(path, "appended to", refusal) from refusal
+        # Others may have appended more.
+        if after < before + len(data):
+            raise self._wrong_size(path, after, before + len(data))
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _once(self, act: Callable[[Session], Work[R]]) -> R:
+        session = self._link.session()
+        return session.line.run(act(session))
+
+    def _twice(self, act: Callable[[Session], Work[R]]) -> R:
+        """Do what can be done twice: once more over a new connection where the first broke."""
+        try:
+            return self._once(act)
+        except ConnectionLost:
+            return self._once(act)
+
+    def _wrong_size(self, path: str, size: int, expected: int) -> HubUnreachable:
+        return HubUnreachable(
+            f"{self._location.shown}: {shown(path)} has {size} bytes instead of {expected}; run it again"
+        )
+
+    def _refused(self, path: str, what: str, refusal: RefusedError) -> HubRefused:
+        return HubRefused(
+            f"{self._location.shown}: {shown(path)} can't be {what} ({refusal}); "
+            f"check what {self._location.login} may do there"
+        )

@@ -1,0 +1,85 @@
+"""A run as one JSON document (`--json`). The schema is in docs/commands.md; a field is only ever added to it."""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from symsync.core.steps import Decision
+from symsync.events import Result
+from symsync.report.words import left_behind, line, moved, removed_on
+from symsync_protocol.errors import Stopped, SymsyncError
+
+SCHEMA = 1
+"""Rises when a field changes its meaning or goes."""
+
+
+def of_result(result: Result, notes: Sequence[str]) -> str:
+    """The document of a run that came to its end."""
+    failed = {outcome.decision.path for outcome in result.outcomes if not outcome.whole}
+    return _written(
+        {
+            "schema": SCHEMA,
+            "node": result.node,
+            "hub": result.hub,
+            "generation": result.generation,
+            "listed": result.listed,
+            "exit_status": result.exit_status,
+            "files": result.files,
+            "bytes": result.size,
+            "seconds": round(result.seconds, 3),
+            "changes": [
+                _change(decision, done=not result.listed and decision.path not in failed)
+                for decision in result.decisions
+                if decision.touches
+            ],
+            "conflicts": [
+                {
+                    **_path("path", path),
+                    **_path("copy_here", conflict.copy_here.path if conflict.copy_here else None),
+                    **_path("copy_hub", conflict.copy_there.path if conflict.copy_there else None),
+                }
+                for path, conflict in result.conflicts
+            ],
+            "problems": [
+                {**_path("path", problem.path), "reason": problem.reason.value, **_path("detail", problem.detail)}
+                for problem in left_behind(result)
+            ],
+            "notes": list(notes),
+        }
+    )
+
+
+def of_error(error: SymsyncError) -> str:
+    """The document of a run that could not come to its end."""
+    allow = error.allow if isinstance(error, Stopped) else None
+    return _written(
+        {"schema": SCHEMA, "exit_status": error.exit_status, "error": {**_path("message", str(error)), "allow": allow}}
+    )
+
+
+def _change(decision: Decision, done: bool) -> dict[str, Any]:
+    move = moved(decision)
+    return {
+        **_path("path", decision.path),
+        "action": line(decision).partition(" ")[0],
+        "side": removed_on(decision) or None,
+        **_path("from", move.source.path if move else None),
+        **_path("reason", decision.reason),
+        "done": done,
+    }
+
+
+def _path(key: str, path: str | None) -> dict[str, str | None]:
+    """A path under `key`. Bytes that are not UTF-8 show as U+FFFD there, and `key_base64` has all bytes exactly."""
+    if path is None:
+        return {key: None}
+    raw = path.encode("utf-8", "surrogateescape")
+    text = raw.decode("utf-8", "replace")
+    if text == path:
+        return {key: text}
+    return {key: text, f"{key}_base64": base64.b64encode(raw).decode("ascii")}
+
+
+def _written(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=2)

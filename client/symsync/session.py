@@ -1,0 +1,335 @@
+"""One run, and the one place that knows its order.
+
+pair      connect, see who the hub is, and weigh the two sides' states     meeting
+survey    scan both sides, compare with the state, plan                    survey, core
+check     stop what looks like an accident                                 core
+execute   transfers without a lock, then renames under it                  execute, fence
+commit    fold what was reached into the state; on the hub, then here      core, statestore
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from symsync.core.commit import Agreement, Fresh, commit
+from symsync.core.compare import Base
+from symsync.core.generations import Journal, Standing, next_generation
+from symsync.core.modes import writes
+from symsync.core.safety import check
+from symsync.core.steps import Decision, Outcome, Then, Transfer
+from symsync.core.values import Scan, Side
+from symsync.events import Audience, Phase, Result
+from symsync.execute import FRESH_NS, Execution, unfinished
+from symsync.fence import Fence
+from symsync.folder import Folder
+from symsync.local_files import CLOCK_STEP_NS
+from symsync.meeting import Meeting, Pairing, meet, pair
+from symsync.remotes import Conversation, open_remote
+from symsync.remotes.base import Remote
+from symsync.retention import Retention, run_label
+from symsync.settings import Settings
+from symsync.statestore import HubStore, Met, NodeStore, Recorded
+from symsync.survey import View, survey
+from symsync_protocol.errors import HubError, HubRefused
+from symsync_protocol.state import Generation, Intent, PairState
+
+__all__ = ["Meeting", "meet", "preview", "run"]
+
+ROUNDS = 3
+"""How often a run plans anew what moved while it was at work."""
+
+
+def run(settings: Settings, audience: Audience, *, conversation: Conversation | None = None) -> Result:
+    """Synchronise once. Raises SymsyncError where the run as a whole could not be done."""
+    return _with_both(settings, audience, conversation, _Session.synchronise)
+
+
+def preview(settings: Settings, audience: Audience, *, conversation: Conversation | None = None) -> Result:
+    """Plan and stop: nothing is changed on either side."""
+    return _with_both(settings, audience, conversation, _Session.preview)
+
+
+def _with_both(
+    settings: Settings,
+    audience: Audience,
+    conversation: Conversation | None,
+    work: "Callable[[_Session], Result]",
+) -> Result:
+    started = time.monotonic()
+    label = run_label(settings.node, time.time(), os.urandom(4).hex())
+    folder = Folder(settings.directory, label, settings.links)
+    with folder.locked():
+        audience.phase(Phase.CONNECTING, settings.location.shown)
+        with open_remote(settings.location, conversation) as remote:
+            result = work(_Session(settings, audience, folder, remote, label))
+        folder.clear()
+    return replace(result, seconds=time.monotonic() - started)
+
+
+class _Overtaken(HubRefused):
+    """The hub is not the one that the plan was made for: another node was the first to meet it, or broke off in the
+    middle and left something to put back."""
+
+
+class _Session:
+    def __init__(self, settings: Settings, audience: Audience, folder: Folder, remote: Remote, label: str) -> None:
+        self._settings = settings
+        self._audience = audience
+        self._folder = folder
+        self._remote = remote
+        self._label = label
+        self._nodes = NodeStore(settings.directory)
+        self._writes_hub = writes(settings.mode)[1]
+        self._records_on_hub = settings.symsync and self._writes_hub
+
+    def preview(self) -> Result:
+        pairing = pair(self._settings, self._nodes, self._remote, self._audience)
+        view = survey(self._settings, pairing, self._folder, self._nodes, self._audience)
+        return _result(pairing, view, None, [], None)
+
+    def synchronise(self) -> Result:
+        """Rounds, until nothing failed only because the world went on meanwhile."""
+        result, again = self._round()
+        for _ in range(ROUNDS - 1):
+            if not again:
+                break
+            later, again = self._round()
+            result = _joined(result, later)
+        return result
+
+    def _round(self) -> tuple[Result, bool]:
+        """Plan and act; the plan is made twice where the first was overtaken. Returns whether a new round may help."""
+        try:
+            return self._attempt()
+        except _Overtaken:
+            return self._attempt()
+
+    def _attempt(self) -> tuple[Result, bool]:
+        settings = self._settings
+        pairing = pair(settings, self._nodes, self._remote, self._audience)
+        view = survey(settings, pairing, self._folder, self._nodes, self._audience)
+        if pairing.journal is not None:
+            self._pick_up(pairing, view, pairing.journal)
+            return self._attempt()
+        check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
+        if not self._anything(pairing, view):
+            if view.met != pairing.met:
+                self._nodes.remember(pairing.there.name, view.met)
+            return _result(pairing, view, None, [], 0), False
+        self._announce_plan(view.decisions)
+        with self._fenced(pairing.remote) as fence:
+            execution = Execution(
+                view.decisions,
+                self._folder,
+                pairing.remote,
+                fence,
+                self._audience,
+                view.recorded,
+                filemode=settings.filemode,
+                dirmode=settings.dirmode,
+            )
+            execution.transfer()
+            agreement, outcomes = self._commit(pairing, view, execution, fence)
+        self._tidy(view, fence)
+        for outcome in outcomes:
+            if outcome.decision.touches or outcome.failed:
+                self._audience.finished(outcome)
+        return _result(pairing, view, execution, outcomes, pairing.ground.newest + 1, agreement), unfinished(outcomes)
+
+    @contextmanager
+    def _fenced(self, remote: Remote) -> Iterator[Fence | None]:
+        """This run's staging folder and lock on the hub, None where nothing is written there."""
+        if not self._writes_hub:
+            yield None
+            return
+        fence = Fence(remote, self._label, self._audience)
+        try:
+            fence.prepare(self._settings.node)
+            yield fence
+        finally:
+            with suppress(HubError):
+                fence.release()
+
+    def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
+        """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
+        the journal counts only as long as the hub shows no other intent."""
+        state = self._state(pairing, Generation(pairing.ground.newest + 1, journal.generation))
+        state = replace(state, entries=view.base.entries, conflicts=view.base.conflicts)
+        with self._fenced(pairing.remote) as fence:
+            if fence is not None:
+                fence.acquire()
+            self._introduce(pairing)
+            self._record(pairing, HubStore(pairing.remote), fence, state, pairing.hub_file, view.met)
+
+    def _anything(self, pairing: Pairing, view: View) -> bool:
+        """Whether there is anything to do or to record."""
+        if any(decision.touches for decision in view.decisions) or pairing.ground.standing is not Standing.NORMAL:
+            return True
+        state = pairing.ground.state
+        if state is not None and (view.base.entries, view.base.conflicts) != (state.entries, state.conflicts):
+            return True  # a path became excluded
+        return commit(view.base, map(Outcome, view.decisions), _fresh(view.began, pairing.met.clock_offset_ns)).changed
+
+    def _announce_plan(self, decisions: list[Decision]) -> None:
+        transfers = [step for decision in decisions for step in decision.steps if isinstance(step, Transfer)]
+        self._audience.planned(decisions, len(transfers), sum(step.source.stamp.size for step in transfers))
+        self._audience.phase(Phase.TRANSFERRING)
+
+    def _commit(
+        self, pairing: Pairing, view: View, execution: Execution, fence: Fence | None
+    ) -> tuple[Agreement, list[Outcome]]:
+        """Take the lock, announce, act, and record: on the hub, then here."""
+        hub = pairing.there.name
+        generation = next_generation(pairing.ground, os.urandom(16))
+        store = HubStore(pairing.remote)
+        if fence is not None:
+            if fence.acquire():
+                raise _Overtaken("what a run that had broken off displaced on the hub was put back; run again")
+            pairing.remote.refresh()
+            self._audience.phase(Phase.COMMITTING)
+        file = pairing.hub_file
+        if fence is not None and self._records_on_hub:
+            file = self._announce(store, pairing, view, generation, fence)
+        self._introduce(pairing)
+        state = self._state(pairing, generation)
+        self._nodes.begin(hub, state, execution.journal(generation.id))
+        execution.apply()
+        outcomes = execution.outcomes
+        offset = pairing.met.clock_offset_ns if store.clock_offset_ns is None else store.clock_offset_ns
+        agreement = commit(view.base, outcomes, _fresh(view.began, offset))
+        state = replace(state, entries=agreement.entries, conflicts=agreement.conflicts)
+        self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
+        if fence is not None:
+            fence.settle(keep_trash=self._settings.trash.keep)
+        self._record(pairing, store, fence, state, file, replace(view.met, clock_offset_ns=offset))
+        return agreement, outcomes
+
+    def _record(
+        self,
+        pairing: Pairing,
+        store: HubStore,
+        fence: Fence | None,
+        state: PairState,
+        file: Recorded | None,
+        met: Met,
+    ) -> None:
+        """Record `state` on the hub, in `file` as it lies there, and then here."""
+        hub = pairing.there.name
+        normal = pairing.ground.standing is Standing.NORMAL
+        met = replace(met, hub=pairing.there.id)
+        if fence is not None and self._records_on_hub:
+            fence.verify()
+            file = store.record(self._settings.node, pairing.ground.state if normal else None, state, file)
+            met = replace(met, own=file, generation=state.generation.id)
+        self._nodes.save(hub, pairing.node_file if normal else None, state)
+        self._nodes.end(hub)
+        self._nodes.remember(hub, met)
+
+    def _introduce(self, pairing: Pairing) -> None:
+        """Record who this directory is, before any state says so."""
+        if not self._nodes.save_identity(pairing.here, pairing.known_here):
+            raise _Overtaken("another node, whose hub this directory is, has just given it an identity; run again")
+
+    def _announce(
+        self, store: HubStore, pairing: Pairing, view: View, generation: Generation, fence: Fence
+    ) -> Recorded:
+        """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make."""
+        if pairing.new_hub:
+            now = store.identity()
+            if now is not None:
+                raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
+            (problem,) = fence.rename([store.stage_identity(pairing.there, fence.folder)])
+            if problem is not None:
+                raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
+        intent = Intent(generation, *_announcement(view.decisions))
+        return store.announce(self._settings.node, intent, pairing.hub_state, pairing.hub_file)
+
+    def _state(self, pairing: Pairing, generation: Generation) -> PairState:
+        """The state that this run will record, still without what it says of any path."""
+        ground = pairing.ground
+        return PairState(
+            pairing.here,
+            pairing.there,
+            generation,
+            ground.lineage,
+            here_place=pairing.place,
+            there_place=ground.state.there_place if ground.state else None,
+            allowed=tuple(sorted(self._settings.allow)),
+        )
+
+    def _tidy(self, view: View, fence: Fence | None) -> None:
+        trash = self._settings.trash
+        if not trash.keep:
+            self._folder.finish(None)
+            return
+        sizes = {Side.HERE: _size(view.here), Side.THERE: _size(view.there)}
+        limits = {
+            side: trash.size if trash.size is not None else int(n * trash.percent / 100) for side, n in sizes.items()
+        }
+        self._folder.finish(Retention(trash.days, limits[Side.HERE]))
+        if fence is not None:
+            fence.prune_trash(Retention(trash.days, limits[Side.THERE]))
+
+
+def _fresh(began: int, offset: int) -> Fresh:
+    """What the hub's clock told, at the earliest, when the first content was read, and tells at the latest now.
+
+    It was read off a stamp, so that it may be later by a tick, which `Fresh` allows for.
+    """
+    return Fresh(began + offset - CLOCK_STEP_NS, time.time_ns() + offset + FRESH_NS)
+
+
+def _size(scan: Scan) -> int:
+    return sum(found.stamp.size for found in scan.entries.values())
+
+
+def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journal:
+    """What a run changed in the state, for the journal: should it be ended before it is recorded."""
+    entries = {path: entry for path, entry in agreement.entries.items() if base.entries.get(path) is not entry}
+    conflicts = {path: c for path, c in agreement.conflicts.items() if base.conflicts.get(path) is not c}
+    return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True)
+
+
+def _announcement(decisions: list[Decision]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The paths that a plan touches, and the copies that it will lay on the hub."""
+    paths = tuple(decision.path for decision in decisions if decision.touches)
+    copies = tuple(
+        decision.conflict.copy_there.path
+        for decision in decisions
+        if decision.then is Then.CONFLICT and decision.conflict and decision.conflict.copy_there
+    )
+    return paths, copies
+
+
+def _result(
+    pairing: Pairing,
+    view: View,
+    execution: Execution | None,
+    outcomes: list[Outcome],
+    generation: int | None,
+    agreement: Agreement | None = None,
+) -> Result:
+    """`generation` is the one just recorded, 0 where there was nothing to record, None where the run only listed."""
+    state = pairing.ground.state
+    return Result(
+        node=pairing.here.name,
+        hub=pairing.there.name,
+        decisions=tuple(view.decisions),
+        outcomes=tuple(outcome for outcome in outcomes if outcome.decision.touches or outcome.failed),
+        problems=view.problems,
+        conflicts=tuple(sorted((agreement.conflicts if agreement else view.base.conflicts).items())),
+        generation=generation or (state.generation.number if state else 0),
+        files=execution.files if execution else 0,
+        size=execution.size if execution else 0,
+        listed=generation is None,
+    )
+
+
+def _joined(first: Result, second: Result) -> Result:
+    """What two rounds of one run came to: the later one's word counts for each path."""
+    done = {outcome.decision.path: outcome for outcome in (*first.outcomes, *second.outcomes)}
+    return replace(
+        second, outcomes=tuple(done.values()), files=first.files + second.files, size=first.size + second.size
+    )

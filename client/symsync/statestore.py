@@ -1,0 +1,411 @@
+"""Where states lie: under `.sync.state/` of node and hub, one file for each pair, named after the other side.
+
+The node's store is plain files. The hub's is reached through a Remote; what it held when we last looked is remembered
+on the node (`_met.HUB`), so that a run in which nothing changed reads none of it: a state file only grows, and one that
+is written anew never has a size it had before, so an equal size means an equal file.
+"""
+
+import hashlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgpack
+
+from symsync.core.generations import Journal
+from symsync.core.values import Found, Reason
+from symsync.remotes.base import Remote
+from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged
+from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename
+from symsync_protocol.state import Identity, Intent, PairState, Place
+from symsync_protocol.statefile import (
+    SIZE_LIMIT,
+    StateFile,
+    decode,
+    decode_identity,
+    decode_tail,
+    encode_change,
+    encode_file,
+    encode_identity,
+    encode_intent,
+    worth_rewriting,
+)
+
+DENY_ALL = b"Require all denied\n"
+"""For hubs that are web space: an Apache that honours it keeps our folders to itself."""
+
+
+def place_of(root: Path) -> Place:
+    """Where `root` is: this machine's id, hashed, and the directory's inode."""
+    machine = socket.gethostname()
+    for source in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with suppress(OSError):
+            machine = Path(source).read_text(encoding="ascii", errors="replace").strip() or machine
+            break
+    return Place(hashlib.sha256(b"symsync " + machine.encode()).digest()[:16], root.stat().st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One state file as it lies there: what it holds, or (`state` None) only its shape."""
+
+    size: int
+    rewrites: int
+    base_size: int
+    torn: bool = False
+
+    @classmethod
+    def of(cls, file: StateFile) -> "Recorded":
+        return cls(file.size, file.rewrites, file.base_size, file.torn)
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What another node's state file on the hub held when it was last read."""
+
+    size: int
+    copies: tuple[str, ...] = ()
+    """Conflict copies on the hub that it announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What the node remembers of a hub's state folder."""
+
+    hub: bytes = b""
+    """The hub's id."""
+    own: Recorded | None = None
+    """This node's state file there, as this node left it."""
+    generation: bytes = b""
+    """The id of the generation that it recorded in it. The node's own view may be another one's by now: a run in a mode
+    that records nothing on the hub, or one by the hub itself in the node's role."""
+    others: Mapping[str, Other] = field(default_factory=dict)
+    clock_offset_ns: int = 0
+    """The hub's clock minus this machine's, when it was last read."""
+
+
+class NodeStore:
+    """`.sync.state/` of the node's own directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._dir = root / STATE_DIR
+
+    def identity(self) -> Identity | None:
+        """This directory's own name and id, None before its first run. Raises StateDamaged."""
+        path = self._dir / IDENTITY_FILE
+        try:
+            return decode_identity(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return None
+
+    def save_identity(self, identity: Identity, before: Identity | None) -> bool:
+        """Record this directory's identity in the place of `before`; False where another node, whose hub it is, has
+        just given it one."""
+        if self.identity() != before:
+            return False
+        if identity != before:
+            self._replace(self._dir / IDENTITY_FILE, encode_identity(identity))
+        return True
+
+    def load(self, hub: str) -> StateFile | None:
+        """The state with `hub`, None where there is none. Raises StateDamaged or StateTooNew."""
+        path = self._dir / hub
+        with suppress(FileNotFoundError):
+            return decode(path.read_bytes(), str(path))
+        # Written anew by the other side, which had this directory as its hub, and not yet renamed when it was ended.
+        new = path.with_name(f"{hub}.new")
+        with suppress(FileNotFoundError):
+            return replace(decode(new.read_bytes(), str(new)), torn=True)
+        return None
+
+    def set_aside(self, hub: str) -> Path:
+        """Rename a damaged state, so that it is not in the way but can be looked at."""
+        aside = self._dir / f"_damaged.{hub}"
+        path = self._dir / hub
+        (path if path.exists() else path.with_name(f"{hub}.new")).replace(aside)
+        return aside
+
+    def names(self) -> list[str]:
+        """The other directories that this one keeps a state with."""
+        if not self._dir.is_dir():
+            return []
+        return sorted(name for name in os.listdir(self._dir) if not name.startswith("_") and "." not in name)
+
+    def save(self, hub: str, before: StateFile | None, state: PairState) -> None:
+        """Record `state`: appended in proportion to the change, now and then written anew. On disk when it returns."""
+        path = self._dir / hub
+        if before is None or before.state is None or worth_rewriting(before):
+            rewrites = before.rewrites + 1 if before else _first_rewrite()
+            self._replace(path, encode_file(state, rewrites=rewrites))
+            return
+        change = encode_change(before.state, state, rewrites=before.rewrites, offset=before.size)
+        with _writing(path), path.open("ab") as file:
+            file.write(change)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def journal(self, hub: str) -> Journal | None:
+        """What a run was about to do when it was ended. One that can't be read does not count."""
+        path = self._dir / f"_journal.{hub}"
+        try:
+            puts, gets, acted = msgpack.unpackb(path.read_bytes())
+            sent, received = decode(puts, str(path)).state, decode(gets, str(path)).state
+        except (OSError, ValueError, TypeError, StateDamaged, msgpack.UnpackException):
+            return None
+        if sent is None or received is None:
+            return None
+        return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True)
+
+    def begin(self, hub: str, state: PairState, journal: Journal) -> None:
+        """Note what this run is about to do before it does, and again what it came to before that is recorded; `state`
+        tells whose run and which generation."""
+        puts = replace(state, entries=journal.puts, conflicts=journal.conflicts)
+        gets = replace(state, entries=journal.gets, conflicts={})
+        data = msgpack.packb([encode_file(puts, rewrites=0), encode_file(gets, rewrites=0), journal.acted])
+        self._replace(self._dir / f"_journal.{hub}", data)
+
+    def end(self, hub: str) -> None:
+        """The run has recorded what it did."""
+        (self._dir / f"_journal.{hub}").unlink(missing_ok=True)
+
+    def met(self, hub: str) -> Met:
+        """What is remembered of the hub's state folder. A cache: where it is unreadable everything is read again."""
+        try:
+            raw = msgpack.unpackb((self._dir / f"_met.{hub}").read_bytes(), strict_map_key=False)
+            own = Recorded(*raw["own"]) if raw["own"] else None
+            others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
+            return Met(bytes(raw["hub"]), own, bytes(raw["generation"]), others, int(raw["offset"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
+            return Met()
+
+    def remember(self, hub: str, met: Met) -> None:
+        own = (met.own.size, met.own.rewrites, met.own.base_size, met.own.torn) if met.own else None
+        others = {name: (other.size, other.copies) for name, other in met.others.items()}
+        table = {
+            "hub": met.hub,
+            "own": own,
+            "generation": met.generation,
+            "others": others,
+            "offset": met.clock_offset_ns,
+        }
+        self._replace(self._dir / f"_met.{hub}", msgpack.packb(table, unicode_errors="surrogateescape"))
+
+    def cached(self, hub: str, name: str) -> StateFile | None:
+        """Another node's state file as it was last read from the hub."""
+        try:
+            return decode((self._dir / f"_cache.{hub}.{name}").read_bytes(), name)
+        except (OSError, StateDamaged):
+            return None
+
+    def met_at(self, hub: str) -> list[Identity]:
+        """The other nodes whose states were read at a hub."""
+        prefix = f"_cache.{hub}."
+        names = [name.removeprefix(prefix) for name in os.listdir(self._dir) if name.startswith(prefix)]
+        files = [self.cached(hub, name) for name in names]
+        return [file.state.there for file in files if file is not None and file.state is not None]
+
+    def cache(self, hub: str, name: str, data: bytes, *, append: bool) -> None:
+        path = self._dir / f"_cache.{hub}.{name}"
+        with _writing(path), path.open("ab" if append else "wb") as file:
+            file.write(data)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f"_new.{path.name}")
+        with _writing(path):
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NodeError(f"{path}: can't be written: {reason}; what was done is found again by the next run") from error
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """What a hub's `.sync.state/` holds."""
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """The nodes' state files, by node, with their sizes."""
+    has_identity: bool = False
+    has_links: bool = False
+
+
+class HubStore:
+    """`.sync.state/` of the hub."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self.clock_offset_ns: int | None = None
+        """The hub's clock minus this machine's, known once something was written."""
+
+    def identity(self) -> Identity | None:
+        """The hub's name and id, None before its first meeting. Raises StateDamaged."""
+        data = self._remote.read(f"{STATE_DIR}/{IDENTITY_FILE}", limit=4096)
+        return None if data is None else decode_identity(data, f"the hub's {STATE_DIR}/{IDENTITY_FILE}")
+
+    def stage_identity(self, identity: Identity, folder: str) -> tuple[str, str]:
+        """Make the state folder and write the hub's identity into `folder`; returns the rename that makes it count."""
+        self.make_private(STATE_DIR)
+        staged = f"{folder}/{IDENTITY_FILE}"
+        self._remote.write(staged, encode_identity(identity))
+        return staged, f"{STATE_DIR}/{IDENTITY_FILE}"
+
+    def make_private(self, directory: str) -> None:
+        """Make one of our own folders, closed to others where the server can, and to web servers."""
+        (problem,) = self._remote.make_directories([directory], mode=0o700)
+        if problem is None:
+            with suppress(HubError):
+                self._remote.write(f"{directory}/.htaccess", DENY_ALL)
+        elif problem.reason is not Reason.EXISTS:
+            raise HubError(f"the hub does not let us make {directory}: {problem.detail}")
+
+    def folder(self) -> StateFolder:
+        """What the state folder holds, found by listing it. Raises HubError where that can't be told."""
+        listing = next(iter(self._remote.listings([STATE_DIR])))
+        if listing.problem is not None:
+            if listing.problem.reason is Reason.ABSENT:
+                return StateFolder()
+            raise HubError(f"the hub's {STATE_DIR} can't be listed: {listing.problem.detail or listing.problem.reason}")
+        found = {basename(entry.path): entry.stamp.size for entry in listing.entries}
+        names = {name.removesuffix(".new") for name in found if not name.startswith((".", "_"))}
+        sizes = {name: found.get(name, found.get(f"{name}.new", 0)) for name in names if "." not in name}
+        return StateFolder(sizes, IDENTITY_FILE in found, LINKS_FILE in found)
+
+    def load(self, node: str) -> StateFile | None:
+        """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""
+        path = f"{STATE_DIR}/{node}"
+        data = self._remote.read(path, 0, SIZE_LIMIT)
+        if data is not None:
+            return decode(data, f"the hub's {path}")
+        data = self._remote.read(f"{path}.new", 0, SIZE_LIMIT)
+        # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name.
+        return None if data is None else replace(decode(data, f"the hub's {path}.new"), torn=True)
+
+    def raw(self, node: str, offset: int = 0) -> bytes | None:
+        """The bytes of a node's state file from `offset`."""
+        path = f"{STATE_DIR}/{node}"
+        data = self._remote.read(path, offset, SIZE_LIMIT)
+        return data if data is not None else self._remote.read(f"{path}.new", offset, SIZE_LIMIT)
+
+    def announce(self, node: str, intent: Intent, held: PairState | None, file: Recorded | None) -> Recorded:
+        """Append `intent` to the node's state file, which is made where there is none.
+
+        `held` is the state in it, in the node's view.
+        """
+        if file is not None and not file.torn:
+            grown = self._append(node, file, encode_intent(intent, rewrites=file.rewrites, offset=file.size))
+            if grown is not None:
+                return grown
+        return self._write_anew(node, held, file, intent)
+
+    def record(self, node: str, held: PairState | None, state: PairState, file: Recorded | None) -> Recorded:
+        """Record `state`, in the node's view, swapped: appended where the hub can and it is worth it, else anew.
+
+        `held` is the state in the file, None where the new one does not follow from it.
+        """
+        if file is not None and held is not None and not _worth(file):
+            change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
+            grown = self._append(node, file, change)
+            if grown is not None:
+                return grown
+        return self._write_anew(node, state, file, None)
+
+    def _append(self, node: str, file: Recorded, data: bytes) -> Recorded | None:
+        """None where this hub can't append, which may show itself only now."""
+        path = f"{STATE_DIR}/{node}"
+        if not self._remote.traits.appends:
+            return None
+        try:
+            self._remote.append(path, data)
+        except HubRefused:
+            if self._remote.traits.appends:
+                raise
+            return None
+        self._grown(path, file.size + len(data))
+        return replace(file, size=file.size + len(data))
+
+    def _write_anew(self, node: str, state: PairState | None, file: Recorded | None, intent: Intent | None) -> Recorded:
+        rewrites = file.rewrites + 1 if file else _first_rewrite()
+        data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
+        self._replace(f"{STATE_DIR}/{node}", data)
+        return Recorded(len(data), rewrites, len(data))
+
+    def _grown(self, path: str, size: int) -> None:
+        """Verify the size of what was just written, and read the hub's clock off it."""
+        (found,) = self._remote.stat([path])
+        if not isinstance(found, Found) or found.stamp.size != size:
+            raise HubError(f"the hub's {path} did not grow as it should; the next run sorts this out")
+        if found.stamp.mtime_ns is not None:
+            self.clock_offset_ns = found.stamp.mtime_ns - time.time_ns()
+
+    def _replace(self, path: str, data: bytes) -> None:
+        """Write a file anew, in one rename where the hub can, so that no reader sees half of it."""
+        new = f"{path}.new"
+        self._remote.write(new, data)
+        (problem,) = self._remote.rename([(new, path)])
+        if problem is not None and problem.reason is Reason.EXISTS:
+            self._remote.remove_files([path])
+            (problem,) = self._remote.rename([(new, path)])
+        if problem is not None:
+            raise HubError(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
+        self._grown(path, len(data))
+
+
+def _first_rewrite() -> int:
+    """Where the count of rewritings begins: at random, for an earlier file of this name may have been lost."""
+    return secrets.randbelow(1 << 32)
+
+
+def _worth(file: Recorded) -> bool:
+    return worth_rewriting(StateFile(None, None, file.rewrites, file.size, file.torn, file.base_size, frozenset()))
+
+
+def refreshed(store: NodeStore, hub: HubStore, hub_name: str, node: str, known: Other | None) -> StateFile | None:
+    """Another node's state file, brought up to date: what was appended since it was last read, else the whole.
+
+    None where it is gone or can't be used; another's damaged state must not keep this node from working.
+    """
+    old = store.cached(hub_name, node) if known else None
+    if old is not None:
+        tail = hub.raw(node, old.size)
+        if tail:  # none: it was written anew, and shorter
+            with suppress(StateDamaged):
+                after = decode_tail(old, tail, node)
+                if after is not None:
+                    store.cache(hub_name, node, tail, append=True)
+                    return after
+    data = hub.raw(node)
+    if data is None:
+        return None
+    try:
+        file = decode(data, f"the hub's {STATE_DIR}/{node}")
+    except StateDamaged:
+        return None
+    store.cache(hub_name, node, data, append=False)
+    return file
+
+
+def announced(file: StateFile) -> tuple[str, ...]:
+    """The conflict copies on the side that keeps `file`, recorded or about to be made."""
+    recorded: Iterable[str] = ()
+    if file.state is not None:
+        recorded = (c.copy_here.path for c in file.state.conflicts.values() if c.copy_here)
+    return tuple(dict.fromkeys([*recorded, *(file.intent.copies if file.intent else ())]))

@@ -1,0 +1,360 @@
+"""What there is on both sides, compared with what was known: everything between meeting and acting."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from symsync.core.compare import Base, Known, Learnt, compare, questions
+from symsync.core.conflicts import Names
+from symsync.core.generations import Standing, base_of, resume
+from symsync.core.modes import Status
+from symsync.core.plan import Rules as PlanRules
+from symsync.core.plan import newer_side, one_way, plan
+from symsync.core.steps import Decision, Pair
+from symsync.core.values import Found, Problem, Reason, Scan, Side
+from symsync.events import Audience, Phase
+from symsync.folder import Folder, link_digest
+from symsync.local_files import CLOCK_STEP_NS
+from symsync.meeting import Pairing
+from symsync.remotes.base import Fetch, Fetched
+from symsync.rules import Rules
+from symsync.settings import ConflictRule, Settings
+from symsync.statestore import HubStore, Met, NodeStore, Other, announced, refreshed
+from symsync_protocol.errors import HubRefused, StateDamaged, Stopped
+from symsync_protocol.names import IGNORE_FILE, ancestors, basename, same_name
+from symsync_protocol.stamps import SECOND, Kind, Stamp, same
+from symsync_protocol.state import PairState
+from symsync_protocol.statefile import StateFile
+
+ACCEPTED = frozenset({"deletes", "emptied"})
+"""What one node's user allows for all."""
+
+_ANOTHER_ZONE_NS = 60 * SECOND
+"""From this difference on, the hub's clock is another, or tells local time for UTC (vsftpd's use_localtime, Debian's
+default); a smaller one may come from the way it was read."""
+
+_LONGEST_WAIT_NS = 3 * SECOND
+
+_IGNORE_LIMIT = 1 << 20
+"""Bytes of a `.sync.ignore` that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What was seen, compared with what was known, and what is to be done."""
+
+    here: Scan
+    there: Scan
+    base: Base
+    decisions: list[Decision]
+    known: Mapping[str, Known]
+    """What other nodes' states tell of the hub's current contents."""
+    met: Met
+    problems: tuple[Problem, ...]
+    allowed: frozenset[str]
+    """What other nodes' users allowed in the runs that this node has not seen yet: it need not be asked again here."""
+    recorded: Callable[[str], list[Stamp]]
+    """The stamps that other nodes' states hold of a path on the hub: a put must not look like any of them."""
+    began: int
+    """When the first content was read, in ns of this machine's clock."""
+
+
+def survey(settings: Settings, pairing: Pairing, folder: Folder, nodes: NodeStore, audience: Audience) -> View:
+    """Scan both sides, compare them with the state, and plan. Nothing is written but temporary files on the node."""
+    return _Survey(settings, pairing, folder, nodes, audience).view()
+
+
+class _Survey:
+    def __init__(
+        self, settings: Settings, pairing: Pairing, folder: Folder, nodes: NodeStore, audience: Audience
+    ) -> None:
+        self._settings = settings
+        self._pairing = pairing
+        self._folder = folder
+        self._nodes = nodes
+        self._remote = pairing.remote
+        self._hubs = HubStore(pairing.remote)
+        self._audience = audience
+        self._problems: list[Problem] = []
+        self._allowed: set[str] = set()
+        self._others: list[StateFile] = []
+
+    def view(self) -> View:
+        settings, pairing = self._settings, self._pairing
+        self._audience.phase(Phase.SCANNING)
+        rules = self._rules()
+        with ThreadPoolExecutor(1) as pool:
+            local = pool.submit(self._folder.scan, rules)
+            there = self._scan_hub(rules)
+            here = local.result()
+        self._audience.phase(Phase.COMPARING)
+        self._problems += [*here.problems, *there.problems]
+        met, known, copies = self._learn(here, there)
+        if self._remote.traits.hides_dots:
+            there = self._with_hidden(here, there, rules)
+        base = self._base(here, there, rules)
+        left_out = {*copies, *self._announced_here()}
+        pairs = compare(base, here, there, Learnt(others=known), left_out)
+        began = self._let_hub_tick(pairs)
+        asked = questions(pairs, base, one_way=one_way(settings.mode), size_only=settings.size_only)
+        if asked.here or asked.there:
+            ours, failed = self._folder.digests(here.entries[path] for path in sorted(asked.here))
+            self._problems += failed
+            theirs = self._read_hub([there.entries[path] for path in sorted(asked.there)])
+            here = _without(here, asked.here - ours.keys())
+            there = _without(there, asked.there - theirs.keys())
+            pairs = compare(base, here, there, Learnt(ours, theirs, known), left_out)
+        occupied = {pair.path for pair in pairs} | here.entries.keys() | there.entries.keys() | left_out
+
+        def taken(path: str) -> bool:
+            return path in occupied or not (here.knows(path) and there.knows(path))
+
+        names = Names(pairing.here.name, pairing.there.name, taken)
+        decisions = plan(pairs, self._plan_rules(base), names)
+        for problem in self._problems:
+            self._audience.problem(problem)
+        return View(
+            here,
+            there,
+            base,
+            decisions,
+            known,
+            met,
+            tuple(self._problems),
+            frozenset(self._allowed),
+            self._recorded,
+            began,
+        )
+
+    def _let_hub_tick(self, pairs: Iterable[Pair]) -> int:
+        """Where somebody edited on the hub just now, wait until its clock has left that tick before anything is read:
+        no later edit can hide in it then. Returns the time after that."""
+        now = time.time_ns() + self._pairing.met.clock_offset_ns
+        stamps = [
+            found.stamp
+            for pair in pairs
+            if (found := pair.there.found) and pair.there.status is Status.CHANGED and pair.meta is None
+        ]
+        ends = [s.mtime_ns + 2 * s.tick_ns + CLOCK_STEP_NS for s in stamps if s.mtime_ns is not None]
+        wait = max((end - now for end in ends if end - now <= _LONGEST_WAIT_NS), default=0)
+        if wait > 0:
+            time.sleep(wait / SECOND)
+        return time.time_ns()
+
+    def _rules(self) -> Rules:
+        """What takes part. While `.sync.ignore` differs between the sides, both texts hold."""
+        state = self._pairing.ground.state
+        texts = []
+        with suppress(FileNotFoundError):
+            texts.append(self._folder.path(IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        (found,) = self._remote.stat([IGNORE_FILE])
+        if isinstance(found, Found) and found.kind is Kind.FILE:
+            entry = state.entries.get(IGNORE_FILE) if state else None
+            if entry is None or not same(entry.there, found.stamp) or not texts:
+                data = self._remote.read(IGNORE_FILE, limit=_IGNORE_LIMIT)
+                texts.append((data or b"").decode("utf-8", "surrogateescape"))
+        settings = self._settings
+        return Rules(
+            includedots=settings.includedots, allowblanks=settings.allowblanks, ignores=tuple(dict.fromkeys(texts))
+        )
+
+    def _scan_hub(self, rules: Rules) -> Scan:
+        """Walk the hub's tree, a level at a time. What could not be listed whole is unknown."""
+        entries: dict[str, Found] = {}
+        unknown: set[str] = set()
+        problems: list[Problem] = []
+        level = [""]
+        while level:
+            deeper: list[str] = []
+            for listing in self._remote.listings(level):
+                if listing.problem is not None:
+                    reason = listing.problem.detail or listing.problem.reason
+                    if not listing.directory and not listing.entries:
+                        raise HubRefused(f"the hub's directory can't be listed: {reason}")
+                    unknown.add(listing.directory)
+                    problems.append(listing.problem)
+                for found in listing.entries:
+                    if rules.excludes(found.path, directory=found.kind is Kind.DIRECTORY):
+                        continue
+                    if found.kind is Kind.OTHER:
+                        unknown.add(found.path)
+                        what = "on the hub, neither file, directory nor link: skipped"
+                        problems.append(Problem(found.path, Reason.KIND, what))
+                        continue
+                    entries[found.path] = found
+                    if found.kind is Kind.DIRECTORY:
+                        deeper.append(found.path)
+            level = deeper
+        return Scan(entries, frozenset(unknown), tuple(problems))
+
+    def _with_hidden(self, here: Scan, there: Scan, rules: Rules) -> Scan:
+        """What listings leave out is asked for one by one: `.sync.ignore`, what any node's state knows of, and what
+        this node has."""
+        own = self._pairing.ground.state
+        states = [state for state in (own, *(file.state for file in self._others)) if state is not None]
+        kinds = {IGNORE_FILE: Kind.FILE, **{path: entry.kind for path, entry in here.entries.items()}}
+        for state in states:
+            kinds.update((path, entry.there.kind) for path, entry in state.entries.items())
+            kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())
+        copies = (conflict.copy_there for conflict in own.conflicts.values()) if own else ()
+        kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
+        hidden = [
+            path
+            for path in sorted(kinds.keys() - there.entries.keys())
+            if any(basename(up).startswith(".") for up in (*ancestors(path), path))
+            and not rules.excludes_wholly(path, directory=kinds[path] is Kind.DIRECTORY)
+        ]
+        now = dict(zip(hidden, self._remote.stat(hidden) if hidden else [], strict=True))
+        found = {path: entry for path, entry in now.items() if isinstance(entry, Found)}
+        unknown = {path for path, entry in now.items() if isinstance(entry, Problem)}
+        return replace(there, entries={**there.entries, **found}, unknown=there.unknown | unknown)
+
+    def _recorded(self, path: str) -> list[Stamp]:
+        """The stamps that other nodes' states hold of a path on the hub."""
+        states = [file.state for file in self._others if file.state is not None]
+        entries = [state.entries[path].here for state in states if path in state.entries]
+        return entries + [state.conflicts[path].here.stamp for state in states if path in state.conflicts]
+
+    def _learn(self, here: Scan, there: Scan) -> tuple[Met, dict[str, Known], set[str]]:
+        """What the other nodes' states on the hub tell: contents, exact times and bits, and copies to leave out.
+
+        Read after the listing, for a copy is announced before it is made.
+        """
+        pairing = self._pairing
+        if pairing.new_hub:
+            return pairing.met, {}, set()
+        state, met, hub = pairing.ground.state, pairing.met, pairing.there.name
+        wanted = (
+            state is None
+            or self._remote.traits.hides_dots
+            or _news(state, here, Side.HERE)
+            or _news(state, there, Side.THERE)
+        )
+        remembered: dict[str, Other] = {}
+        for name, size in sorted(self._hubs.folder().sizes.items()):
+            if same_name(name, self._settings.node):
+                continue
+            old = met.others.get(name)
+            unchanged = old is not None and old.size == size
+            if old is not None and unchanged and not wanted:
+                remembered[name] = old
+                continue
+            file = self._nodes.cached(hub, name) if unchanged else None
+            file = file or refreshed(self._nodes, self._hubs, hub, name, old)
+            if file is None:
+                self._audience.note(f"the state of {name} on the hub can't be read; what it knows is done without")
+                continue
+            remembered[name] = Other(file.size, announced(file))
+            if not unchanged and file.state is not None:
+                self._allowed.update(ACCEPTED.intersection(file.state.allowed))
+            self._others.append(file)
+        self._refuse_cycles()
+        copies = {copy for other in remembered.values() for copy in other.copies}
+        return replace(met, others=remembered), _knowledge(self._others, there), copies
+
+    def _refuse_cycles(self) -> None:
+        """A node that is met at two of this node's hubs would chase deletions round for ever."""
+        if len(self._nodes.names()) < 2:
+            return
+        ids = {file.state.there.id: file.state.there.name for file in self._others if file.state is not None}
+        for hub in self._nodes.names():
+            if same_name(hub, self._pairing.there.name):
+                continue
+            for identity in self._nodes.met_at(hub):
+                if identity.id in ids and identity.id != self._pairing.here.id:
+                    raise Stopped(
+                        f"{ids[identity.id]} synchronises with {self._pairing.there.name} and with {hub}, as this node "
+                        "does: deletions would go round in circles. Let only one of the two use both hubs"
+                    )
+
+    def _announced_here(self) -> set[str]:
+        """Conflict copies in this directory that belong to its states with others: its other hubs, or, where it is a
+        hub itself, its nodes."""
+        copies: set[str] = set()
+        for name in self._nodes.names():
+            if not same_name(name, self._pairing.there.name):
+                with suppress(StateDamaged):
+                    file = self._nodes.load(name)
+                    copies.update(announced(file) if file else ())
+        return copies
+
+    def _base(self, here: Scan, there: Scan, rules: Rules) -> Base:
+        ground, journal = self._pairing.ground, self._pairing.journal
+        digests: Mapping[str, bytes] = {}
+        if ground.standing is Standing.TAKEN_BACK and ground.state is not None:
+            known = ground.state.entries
+            likely = [
+                found
+                for path, found in here.entries.items()
+                if found.kind is not Kind.DIRECTORY and path in known and known[path].here.size == found.stamp.size
+            ]
+            digests, failed = self._folder.digests(likely)
+            self._problems += failed
+        base = base_of(ground, here, digests)
+        if journal is not None:
+            received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
+            self._problems += failed
+            base = resume(base, journal, here, there, received)
+        # A path that became excluded leaves the state; when it comes back, it is met for the first time.
+        kept = {
+            path: entry
+            for path, entry in base.entries.items()
+            if not rules.excludes_wholly(path, directory=entry.here.kind is Kind.DIRECTORY)
+        }
+        return base if len(kept) == len(base.entries) else replace(base, entries=kept)
+
+    def _read_hub(self, wanted: list[Found]) -> dict[str, bytes]:
+        """The digests of files on the hub, by reading them."""
+        digests = {found.path: link_digest(found.target) for found in wanted if found.target is not None}
+        jobs = (Fetch(found.path, self._folder.temporary()) for found in wanted if found.kind is Kind.FILE)
+        for outcome in self._remote.fetch(jobs, self._audience.transferred):
+            if isinstance(outcome, Fetched):
+                digests[outcome.job.path] = outcome.digest
+                outcome.job.target.unlink(missing_ok=True)
+            else:
+                self._problems.append(outcome[1])
+        return digests
+
+    def _plan_rules(self, base: Base) -> PlanRules:
+        settings = self._settings
+        offset = self._pairing.met.clock_offset_ns
+        shift = offset if abs(offset) >= _ANOTHER_ZONE_NS else 0
+        winner = {
+            ConflictRule.KEEP: None,
+            ConflictRule.NEWER: lambda pair: newer_side(pair, shift),
+            ConflictRule.LOCAL: lambda _pair: Side.HERE,
+            ConflictRule.HUB: lambda _pair: Side.THERE,
+        }[settings.conflict]
+        return PlanRules(
+            settings.mode, winner, settings.delete, settings.only_newer, settings.size_only, shift, base.removals
+        )
+
+
+def _news(state: PairState, scan: Scan, side: Side) -> bool:
+    """Whether a side holds anything that the state does not know."""
+    for path, found in scan.entries.items():
+        entry = state.entries.get(path)
+        if entry is None or not same(entry.here if side is Side.HERE else entry.there, found.stamp):
+            return True
+    return False
+
+
+def _without(scan: Scan, paths: frozenset[str]) -> Scan:
+    """Paths whose content could not be read are unknown: nothing is decided about them."""
+    return replace(scan, unknown=scan.unknown | paths) if paths else scan
+
+
+def _knowledge(files: list[StateFile], there: Scan) -> dict[str, Known]:
+    """What the hub's files hold, by the states whose stamp of them is the current one; the highest counter counts."""
+    known: dict[str, Known] = {}
+    for file in files:
+        for path, entry in file.state.entries.items() if file.state else ():
+            found = there.entries.get(path)
+            if found is None or not entry.here.settled or not same(entry.here, found.stamp):
+                continue
+            old = known.get(path)
+            if old is None or (entry.meta.counter, entry.meta.author) > (old.meta.counter, old.meta.author):
+                known[path] = Known(entry.here, entry.digest, entry.meta)
+    return known
