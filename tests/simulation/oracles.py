@@ -1,0 +1,204 @@
+"""What must hold, whatever happened: DESIGN.md's invariants, held against the whole world and the ledger of what
+people did."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from simulation.ledger import Ledger
+from simulation.places import HUB, PRIVATE, Item, NodePlace, Served, Tree, visible
+from symsync.core.modes import Mode
+from symsync.folder import Folder, is_same
+from symsync.rules import Rules
+from symsync.statestore import HubStore, NodeStore
+from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
+from symsync_protocol.stamps import Kind
+from symsync_protocol.state import Conflict, PairState
+
+_KEPT = tuple(f"{directory}/" for directory in (LOCK_DIR, TEMPORARY_DIR, TRASH_DIR))
+_BEING_EXCHANGED = f"{LOCK_DIR}/"
+
+
+class Violation(AssertionError):
+    """The engine broke a promise. `oracle` names which: two failures are of one kind if it is the same."""
+
+    def __init__(self, oracle: str, text: str) -> None:
+        super().__init__(f"{oracle}: {text}")
+        self.oracle = oracle
+
+
+class Oracles:
+    """The judges of one world. Each method raises Violation."""
+
+    def __init__(self, ledger: Ledger, places: Mapping[str, Served], *, includes_dots: bool) -> None:
+        self._ledger = ledger
+        self._places = places
+        self._includes_dots = includes_dots
+
+    def nothing_lost_or_torn(self) -> None:
+        """Invariant 1, and more: a version that nobody overwrote or deleted is not only kept, but where people see it,
+        or on its way there; and what people see was written by somebody, whole. Invariant 6: what is excluded stays."""
+        ledger = self._ledger
+        kept: set[bytes] = set()
+        seen: set[bytes] = set()
+        for name, place in self._places.items():
+            tree = place.tree()
+            if PRIVATE not in tree or tree[PRIVATE].content != name.encode():
+                raise Violation("excluded", f"{PRIVATE} on {name} was touched")
+            for path, item in tree.items():
+                if item.kind is Kind.DIRECTORY:
+                    continue
+                if path.startswith(_KEPT):
+                    kept.add(item.content)
+                    if path.startswith(_BEING_EXCHANGED):
+                        seen.add(item.content)
+            for path, item in visible(tree).items():
+                if item.kind is not Kind.DIRECTORY:
+                    seen.add(item.content)
+                    if item.content not in ledger.numbers:
+                        raise Violation("torn", f"{path} on {name} holds what nobody wrote: {item.content!r}")
+        alive = ledger.numbers.keys() - ledger.dead
+        if gone := alive - kept - seen:
+            raise Violation("lost", f"nowhere any more: {_shown(gone)}")
+        if not ledger.overridden and (gone := alive - seen):
+            raise Violation("overrun", f"nobody overwrote or deleted it, and it is only in a trash: {_shown(gone)}")
+
+    def excluded(self, node: str, hub: str) -> dict[tuple[str, str], Item]:
+        """What `node` and `hub` hold that a run of the two leaves alone, whichever `.sync.ignore` it goes by."""
+        if not self._ledger.ignores:
+            return {}
+        trees = {name: visible(self._places[name].tree()) for name in (node, hub)}
+        texts = [tree[IGNORE_FILE].content.decode() for tree in trees.values() if IGNORE_FILE in tree]
+        rules = self._rules(texts)
+        return {
+            (name, path): item
+            for name, tree in trees.items()
+            for path, item in tree.items()
+            if item.kind is not Kind.DIRECTORY and rules.excludes_wholly(path, directory=False)
+        }
+
+    def excluded_untouched(self, node: str, before: Mapping[tuple[str, str], Item]) -> None:
+        """Invariant 6: what was excluded before a run is there after it, as it was."""
+        for (name, path), item in before.items():
+            if self._places[name].tree().get(path) != item:
+                raise Violation("excluded", f"{path} on {name} was touched by a run of {node}")
+
+    def after_run(self, node: str, hub: str, conflicts_before: Mapping[str, Conflict]) -> None:
+        """What holds at the end of a run in which nothing went wrong and nobody interfered."""
+        state = self._same_state_on_both_sides(node, hub)
+        if state is None:
+            return
+        self._state_is_true(node, hub, state)
+        if not self._ledger.disaster:
+            for path, conflict in state.conflicts.items():
+                if path not in conflicts_before:
+                    self._true_conflict(node, path, conflict)
+
+    def _root(self, node: str) -> Path:
+        place = self._places[node]
+        if not isinstance(place, NodePlace):
+            raise TypeError(f"{node} is no node")
+        return place.root
+
+    def _same_state_on_both_sides(self, node: str, hub: str) -> PairState | None:
+        mine = NodeStore(self._root(node)).load(hub)
+        with self._places[hub].remote() as remote:
+            theirs = HubStore(remote).load(node)
+        here = mine.state if mine else None
+        there = theirs.state.swapped() if theirs and theirs.state else None
+        if here != there:
+            raise Violation("state", f"{node} and {hub} record different things: {here} and {there}")
+        return here
+
+    def _state_is_true(self, node: str, hub: str, state: PairState) -> None:
+        """Invariant 5: where a recorded stamp is the current one, and counts, the recorded digest is the content's."""
+        folder = Folder(self._root(node), "oracle")
+        trees = {side: self._places[side].tree() for side in (node, hub)}
+        with self._places[hub].remote() as remote:
+            there = dict(zip(state.entries, remote.stat(list(state.entries)), strict=True))
+        for path, entry in state.entries.items():
+            now = {node: folder.look(path), hub: there[path]}
+            for side, stamp in ((node, entry.here), (hub, entry.there)):
+                found, item = now[side], trees[side].get(path)
+                if item is None or item.kind is not Kind.FILE or stamp.kind is not Kind.FILE or not stamp.settled:
+                    continue
+                if is_same(stamp, found) and hashlib.sha256(item.content).digest() != entry.digest:
+                    raise Violation("untrue", f"{node}'s state claims what {path} on {side} is not: {item.content!r}")
+
+    def _true_conflict(self, node: str, path: str, conflict: Conflict) -> None:
+        """No conflict where the one version was made out of the other."""
+        ledger = self._ledger
+        contents = {hashlib.sha256(content).digest(): content for content in ledger.numbers}
+        here, there = contents.get(conflict.here.digest), contents.get(conflict.there.digest)
+        if here is None or there is None or {here, there} & ledger.reused:
+            return
+        if path in ledger.excused or self._rules(ledger.ignores).excludes_wholly(path, directory=False):
+            return
+        if here == there or ledger.is_ancestor(here, there) or ledger.is_ancestor(there, here):
+            raise Violation("false conflict", f"{path} on {node}: {_shown({here, there})}")
+
+    def _synchronised(self, tree: Tree) -> dict[str, tuple[Kind, bytes]]:
+        rules = self._rules([tree[IGNORE_FILE].content.decode()] if IGNORE_FILE in tree else [])
+        return {
+            path: (item.kind, item.content)
+            for path, item in tree.items()
+            if not rules.excludes_wholly(path, directory=item.kind is Kind.DIRECTORY)
+        }
+
+    def _rules(self, texts: Iterable[str]) -> Rules:
+        return Rules(includedots=self._includes_dots, allowblanks=False, ignores=tuple(texts))
+
+    def all_equal(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Invariant 2: at rest all sides hold the same."""
+        shown = {name: self._synchronised(visible(place.tree())) for name, place in self._places.items()}
+        for name, hub in pairs:
+            if shown[name] != shown[hub]:
+                differing = {
+                    path: (shown[name].get(path), shown[hub].get(path))
+                    for path in shown[name].keys() | shown[hub].keys()
+                    if shown[name].get(path) != shown[hub].get(path)
+                }
+                raise Violation("unequal", f"{name} and {hub} differ at rest: {differing}")
+
+    def nothing_resurrected(self) -> None:
+        """What people deleted, and no disaster brought back, is not there again."""
+        ledger = self._ledger
+        if ledger.disaster:
+            return
+        left_out = self._rules(ledger.ignores)
+        for name, place in self._places.items():
+            for path, item in visible(place.tree()).items():
+                if path in ledger.excused or left_out.excludes_wholly(path, directory=False):
+                    continue
+                if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
+                    raise Violation("resurrected", f"{path} on {name}: {item.content!r}")
+
+    def nothing_done(self, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> None:
+        """A run that a check stopped has changed nothing that people see."""
+        if any(visible(before[name]) != visible(after[name]) for name in before):
+            raise Violation("stopped", f"a run that was stopped changed {_difference(before, after)}")
+
+    def source_untouched(self, node: str, mode: Mode, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> None:
+        """A mirror's run writes nothing at all on the hub, an original's nothing that people see on the node."""
+        if mode is Mode.MIRROR and before[HUB] != after[HUB]:
+            raise Violation("source", f"a mirror's run changed {_difference(before, after)}")
+        if mode is Mode.ORIGINAL and visible(before[node]) != visible(after[node]):
+            raise Violation("source", f"an original's run changed {_difference(before, after)}")
+
+    def nothing_written(self, before: Mapping[str, object], after: Mapping[str, object]) -> None:
+        """Invariant 2: a run with nothing to do writes nothing, states and stamps included."""
+        if before != after:
+            raise Violation("restless", f"a run at rest changed {_difference(before, after)}")
+
+
+def _shown(contents: set[bytes]) -> str:
+    return ", ".join(sorted(content.decode().strip() for content in contents))
+
+
+def _difference(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    changed = []
+    for name, tree in before.items():
+        other = after[name]
+        if isinstance(tree, Mapping) and isinstance(other, Mapping):
+            changed += [f"{name}:{path}" for path in tree.keys() | other.keys() if tree.get(path) != other.get(path)]
+    return sorted(changed)

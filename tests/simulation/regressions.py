@@ -1,0 +1,232 @@
+"""Histories that once went wrong, shrunk, by what was wrong: they are played for ever."""
+
+from simulation.history import History
+
+_TEXTS = {
+    "a sleeper that woke up wrote its own identity over the hub's": """
+        nodes=cd tick=0 times=yes modes=yes appends=yes replaces=yes
+        c sync meanwhile 9 d sync
+    """,
+    "a put got the stamp of the version before the last, and who had missed one saw no change": """
+        nodes=bd tick=1000 times=yes modes=yes appends=yes replaces=yes
+        b unpack f 1
+        b sync
+        d sync
+        b unpack f 4
+        b sync
+        b unpack f 7
+        b sync
+        d sync
+    """,
+    "a put after a removal got the stamp of what had been removed": """
+        nodes=bad tick=60000 times=yes modes=yes appends=yes replaces=yes
+        b write f 1
+        b sync
+        a sync
+        b write f 4
+        world wait 122000
+        d sync
+        world wait 122000
+        d sync
+        a delete f
+        a sync
+        b sync
+    """,
+    "an edit on the hub hid under the fresh stamp of our own put, and was overrun": """
+        nodes=a tick=1000 times=yes modes=yes appends=yes replaces=yes
+        a write g 1
+        a sync
+        a write g 3
+        hub write g 4
+    """,
+    "a stamp verified while its tick still lasted counted as settled": """
+        nodes=ab tick=60000 times=no modes=yes appends=yes replaces=yes
+        hub write d/f 3
+        b write d/f 6
+    """,
+    "a run that found its lost reply's generation on the hub did not record it here": """
+        nodes=b tick=0 times=yes modes=yes appends=yes replaces=yes
+        b sync
+        b write f 3
+        b sync unanswered 7
+        b sync
+    """,
+    "after two lost ends in a row a deleted file came back": """
+        nodes=b tick=0 times=yes modes=yes appends=yes replaces=yes
+        b sync
+        b write f 3
+        b sync unanswered 7
+        b delete f
+        b sync crash 11
+    """,
+    "a first state whose rename was missing was appended to under its final name": """
+        nodes=a tick=0 times=yes modes=yes appends=yes replaces=yes
+        a write d/f 3
+        a sync crash 13
+    """,
+    "an edit after a crash before the record was a conflict with its own ancestor": """
+        nodes=ab tick=0 times=yes modes=yes appends=yes replaces=yes
+        a write d/f 1
+        a sync
+        b sync torn 13
+        b write d/f 3
+    """,
+    "an edit after a crash was taken for what the crashed run had received": """
+        nodes=bcd tick=0 times=yes modes=yes appends=yes replaces=yes
+        d sync
+        b unpack d/e/f 1
+        b sync crash 13
+        c sync unanswered 30
+        c unpack d/e/f 4
+    """,
+    "a touch on the hub and an edit of another size were a conflict": """
+        nodes=a tick=0 times=yes modes=yes appends=yes replaces=yes
+        a write f 1
+        a sync
+        hub touch f
+        a write f 2
+    """,
+    "a copy whose original became a directory stayed as everybody's file": """
+        nodes=ab tick=0 times=yes modes=yes appends=yes replaces=yes
+        b write d 1
+        hub write d 3
+        a write d/g 4
+    """,
+    "a hub that can't append was refused": """
+        nodes=a tick=0 times=yes modes=yes appends=no replaces=yes
+        hub write f 2
+    """,
+    "an edit of a version in conflict hid in the tick in which the conflict began": """
+        nodes=a tick=60000
+        hub write d 1
+        a write d 2
+        a sync
+        hub write d 7
+    """,
+    "an edit of a conflict's copy hid in the tick in which the copy was laid": """
+        nodes=b tick=60000 times=no
+        b write f 2
+        hub write f 3
+        b sync
+        b edit-copy-there 0 5
+    """,
+    "an edit of what had been moved on the hub hid in the tick of the version that was moved": """
+        nodes=a tick=60000
+        hub write g 1
+        a sync
+        a rename g f
+        a sync
+        hub write f 4
+        hub unpack g 5
+        a sync meanwhile 11 a delete f
+    """,
+    "a node whose first record was cut off did not know its own journal again": """
+        nodes=ab
+        b sync crash 19
+        a write g 1
+        a sync
+        b sync unanswered 6
+        b write g 3
+    """,
+    "what a broken lock's holder had displaced was put back after the plan was made, and came back": """
+        nodes=a
+        a write f 2
+        a sync
+        a rmtree f
+        a sync cut 7
+    """,
+    "a run that was ended after it had announced itself overwrote what an earlier one had noted": """
+        nodes=a
+        a write g 1
+        a sync
+        a unpack g 5
+        a sync torn 5
+        a sync torn 20
+        a sync crash 10
+        hub write g 7
+    """,
+    "a hub that refused its identity was recorded all the same": """
+        nodes=b
+        b write g 2
+        b sync refused 11
+    """,
+    "the hub's view was taken for the node's after a run that records nothing there": """
+        nodes=ab
+        a write d 1
+        b original
+        a sync
+        b mirror
+    """,
+    "the hub's view was taken for the node's after a run in the other role": """
+        nodes=b disk=yes
+        hub write d 2
+        b sync
+        b swap
+        b sync crash 10
+        b swap
+    """,
+    "a node's state that was written anew, and shorter, was never read again": """
+        nodes=ab
+        b write f 2
+        hub write f 4
+        b sync
+        b lose
+        b sync unanswered 6
+    """,
+    "two links on both sides were never compared": """
+        nodes=ab
+        a link g 1
+        b link g 2
+        b sync refused 16
+    """,
+    "a restored hub was taken for the one that the node had left": """
+        nodes=a
+        a sync
+        a write f 1
+        hub backup
+        a sync torn 13
+        hub move
+    """,
+    "a time was set on an edit that had just been made, and hid it": """
+        nodes=ab
+        a write f 1
+        a sync
+        b sync
+        a chmod f 600
+        a sync
+        b sync meanwhile 8 b write f 4
+    """,
+    "a name with a dot was never seen by another node on a hub that hides such names": """
+        nodes=ab hides=yes
+        a write .f 1
+    """,
+    "a .sync.ignore was never seen on a hub that hides names with a dot": """
+        nodes=a hides=yes
+        hub ignore d 1
+    """,
+    "a copy was never taken away on a hub that hides names with a dot": """
+        nodes=ab hides=yes
+        b write .d/f 6
+        a write .d/f 7
+    """,
+    "a removal counted as done where the hub had refused the folder for what is displaced": """
+        nodes=a
+        a write g 4
+        a sync
+        a delete g
+        a sync refused 6
+    """,
+    "a hub that ran as a node wrote over the identity that another node had just given it": """
+        nodes=bc disk=yes
+        b swap meanwhile 1 c sync crash 27
+    """,
+    "a state whose rename was missing was not seen by the directory that it lies in": """
+        nodes=ad disk=yes
+        a mkdir d
+        a sync
+        d swap crash 21
+        d swap
+    """,
+}
+
+REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

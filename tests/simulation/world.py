@@ -1,0 +1,403 @@
+"""A whole world in miniature: real node directories, a hub in memory, a virtual clock, and the real engine in between.
+
+Only five things are not the real ones: `session.open_remote` gives a `MemoryRemote`, wrapped so that faults can happen;
+the clock is virtual, so that nobody waits; random ids come from a seed; both sides are scanned one after the other; and
+a node's changes are counted as effects.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from unittest.mock import patch
+
+from simulation.faults import Crash, Fault, Faults, FaultyRemote, faulty_node
+from simulation.history import RUNS, WORLD, History, Op, Setting
+from simulation.ledger import Ledger
+from simulation.oracles import Oracles, Violation
+from simulation.people import Person
+from simulation.places import HUB, HUBS, PRIVATE, DiskHubPlace, HubPlace, Item, NodePlace, Served, visible
+from symsync import session
+from symsync.core.modes import Mode
+from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
+from symsync.events import Audience, Result
+from symsync.remotes.base import Remote
+from symsync.remotes.location import Location, Protocol
+from symsync.remotes.memory import MemoryHub, MemoryRemote
+from symsync.settings import Settings
+from symsync.statestore import HubStore, NodeStore
+from symsync_protocol.errors import HubError, HubUnreachable, Stopped
+from symsync_protocol.names import LOCK_DIR, STATE_DIR
+from symsync_protocol.stamps import SECOND, Kind
+from symsync_protocol.state import Conflict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_BEGINNING = 1_700_000_000 * SECOND
+_OP_TAKES_NS = 3_000_000
+_CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
+"""What a node remembers of the hub's states: no part of what it agreed on. Their directory's time moves with them."""
+_FRESH_FOR = 10.0
+"""Seconds after which no stamp is fresh any more, whatever the hub's clock."""
+_ATTEMPTS = 30
+"""Rounds of deciding conflicts after which a world that still has some will never be quiet."""
+
+
+class Clock:
+    """Stands in for the system's clocks: waiting costs nothing."""
+
+    def __init__(self) -> None:
+        self._now = _BEGINNING
+
+    def time_ns(self) -> int:
+        return self._now
+
+    def time(self) -> float:
+        return self._now / SECOND
+
+    def monotonic(self) -> float:
+        return (self._now - _BEGINNING) / SECOND
+
+    def sleep(self, seconds: float) -> None:
+        self._now += int(seconds * SECOND)
+
+
+class _AtOnce(Executor):
+    """Does in `submit` what else a thread would do: two scans at once gain nothing here, and would let chance in."""
+
+    def __init__(self, max_workers: int) -> None:
+        del max_workers
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = Future[T]()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class World:
+    """One history's places, and what happens in them. Use as a context manager: inside, the engine is the world's."""
+
+    def __init__(self, setting: Setting, directory: Path) -> None:
+        """`directory` is empty, and on a RAM disk if this is to be quick."""
+        self.clock = Clock()
+        self.ledger = Ledger()
+        now = self.clock.time_ns
+        self._tick_ns = 1 if setting.disk else setting.traits.tick_ns
+        place = DiskHubPlace if setting.disk else NodePlace
+        self.nodes = {name: place(name, directory / name, now) for name in setting.nodes}
+        self.hubs: dict[str, Served] = {
+            name: DiskHubPlace(name, directory / name, now)
+            if setting.disk
+            else HubPlace(MemoryHub(now, setting.traits), now, name)
+            for name in (HUBS if setting.hubs else HUBS[:1])
+        }
+        # The first node has all hubs, each further one the next of them.
+        between, *others = self.nodes
+        self.pairs = [(between, hub) for hub in self.hubs]
+        self.pairs += [(node, list(self.hubs)[number % len(self.hubs)]) for number, node in enumerate(others)]
+        self.places: dict[str, Served] = {**self.nodes, **self.hubs}
+        for each in self.places.values():
+            each.write(PRIVATE, each.name.encode(), anew=False)
+        self._backups: dict[str, Callable[[bool], None]] = {}
+        self._random = random.Random(str(setting))
+        self._busy: list[str] = []
+        """The places whose machines are at work: one may go on in the middle of another."""
+        self._running: list[Faults] = []
+        self._limit = MaxDelete(count=0) if setting.strict else DEFAULT_MAXDELETE
+        self._includes_dots = setting.hides
+        self._oracles = Oracles(self.ledger, self.places, includes_dots=setting.hides)
+
+    @contextmanager
+    def engine(self) -> Iterator[None]:
+        """Put the engine into this world."""
+        clock = self.clock
+        replaced = {
+            "symsync.session.open_remote": self._open,
+            "symsync.fence.random": self._random,
+            "symsync.survey.ThreadPoolExecutor": _AtOnce,
+            "os.urandom": self._random.randbytes,
+            **{f"time.{name}": getattr(clock, name) for name in ("time", "time_ns", "monotonic", "sleep")},
+            **faulty_node(lambda: self._running[-1]),
+        }
+        with ExitStack() as stack:
+            for name, replacement in replaced.items():
+                stack.enter_context(patch(name, replacement))
+            yield
+
+    def _open(self, location: Location, _conversation: object) -> Remote:
+        place = self.places[location.directory]
+        # A hub without links is given as it is: the engine has its own table for them.
+        remote = MemoryRemote(place.hub) if isinstance(place, HubPlace) else place.remote()
+        return FaultyRemote(remote, self._running[-1])
+
+    def play(self, history: History) -> None:
+        """Let it all happen, then let the world come to rest. Raises Violation where the engine broke a promise."""
+        for op in history.ops:
+            self.do(op)
+            self._oracles.nothing_lost_or_torn()
+        self._come_to_rest()
+
+    def do(self, op: Op) -> None:
+        """One operation."""
+        self.clock.sleep(_OP_TAKES_NS / SECOND)
+        match op.verb:
+            case "wait":
+                self.clock.sleep(int(op.args[0]) / 1000)
+            case "sync" | "sync2" | "swap":
+                self._run_with(op)
+            case "mirror" | "original" | "master" | "slave":
+                self._one_way(op.place, Mode(op.verb))
+            case "backup":
+                self._backups[op.place] = self.places[op.place].backup()
+            case "restore" | "move":
+                self._restore(op.place, another_disk=op.verb == "move")
+            case "lose":
+                self._lose(op.place)
+            case "drop" | "drop-there" | "take" | "take-there" | "edit-copy" | "edit-copy-there":
+                self._decide(op)
+            case _ if op.place != WORLD and not (op.place in self.hubs and self._is_hidden(op)):
+                Person(self.places[op.place], self.ledger).do(op.verb, op.args)
+
+    def _is_hidden(self, op: Op) -> bool:
+        """Whether this would happen where nobody could see it: what people do there to names with a dot stays there."""
+        return self._includes_dots and any(part.startswith(".") for arg in op.args for part in arg.split("/"))
+
+    # People and conflicts
+
+    def conflicts(self, node: str, hub: str) -> dict[str, Conflict]:
+        """The node's open conflicts with this hub, as its own state has them."""
+        file = NodeStore(self.nodes[node].root).load(hub)
+        return dict(file.state.conflicts) if file and file.state else {}
+
+    def _open_conflicts(self, node: str) -> list[tuple[str, str, Conflict]]:
+        """All open conflicts of a node, with hub and path."""
+        hubs = [hub for one, hub in self.pairs if one == node]
+        return [(hub, path, conflict) for hub in hubs for path, conflict in sorted(self.conflicts(node, hub).items())]
+
+    def _decide(self, op: Op) -> None:
+        """What people do about the n-th open conflict of a node."""
+        number, *rest = op.args
+        conflicts = self._open_conflicts(op.place)
+        if int(number) >= len(conflicts):
+            return
+        hub, path, conflict = conflicts[int(number)]
+        there = op.verb.endswith("-there")
+        copy = conflict.copy_there if there else conflict.copy_here
+        place = self.places[hub if there else op.place]
+        person = Person(place, self.ledger)
+        if copy is None:
+            return
+        match op.verb.removesuffix("-there"):
+            case "drop":
+                person.delete(copy.path)
+            case "take":
+                person.rename(copy.path, path)
+            case "edit-copy" if copy.path in place.shown():
+                person.write(copy.path, *rest)
+
+    # Disasters
+
+    def _restore(self, place: str, *, another_disk: bool) -> None:
+        bring_back = self._backups.get(place)
+        if bring_back is not None:
+            with self._disaster():
+                bring_back(another_disk)
+
+    def _lose(self, place: str) -> None:
+        if place in self.nodes:
+            with self._disaster():
+                self.nodes[place].lose()
+                self.nodes[place].write(PRIVATE, place.encode(), anew=False)
+
+    @contextmanager
+    def _disaster(self) -> Iterator[None]:
+        """What only this disk had is gone by the disaster, not by symsync; what comes back was not brought by it."""
+        before = self.contents()
+        yield
+        after = self.contents()
+        self.ledger.dead |= before - after
+        self.ledger.disaster = True
+
+    def contents(self) -> set[bytes]:
+        """All contents that people can see, anywhere."""
+        return {
+            item.content
+            for place in self.places.values()
+            for item in visible(place.tree()).values()
+            if item.kind is not Kind.DIRECTORY
+        }
+
+    # Runs
+
+    def _run_with(self, op: Op) -> None:
+        hub = HUBS[1] if op.verb == "sync2" else next(hub for node, hub in self.pairs if node == op.place)
+        swapped = op.verb == "swap"
+        if (op.place, hub) not in self.pairs or (swapped and not isinstance(self.hubs[hub], NodePlace)):
+            return
+        if not op.args:
+            self.sync(op.place, hub, swapped=swapped)
+            return
+        fault, at, *rest = op.args
+        inner = Op.parse(" ".join(rest)) if rest else None
+        self.sync(op.place, hub, Faults(Fault(fault), int(at), lambda: self._meanwhile(inner)), swapped=swapped)
+
+    def _meanwhile(self, inner: Op | None) -> None:
+        """Somebody else does something while runs are at work."""
+        if inner is None:
+            return
+        if inner.verb in RUNS and (HUB if inner.verb == "swap" else inner.place) in self._busy:
+            return  # a directory lets only one run work in it
+        if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree():
+            return  # the known limit: between look and rename, a person can't be told from nobody
+        self.do(inner)
+
+    def _settings(self, node: str, hub: str, *, swapped: bool = False) -> Settings:
+        here, there = (hub, node) if swapped else (node, hub)
+        place = self.places[here]
+        if not isinstance(place, NodePlace):
+            raise TypeError(f"{here} can't run")
+        return Settings(
+            place.root,
+            here,
+            Location(Protocol.FILE, directory=there),
+            peer=there,
+            maxdelete=self._limit,
+            includedots=self._includes_dots,
+        )
+
+    def _one_way(self, node: str, mode: Mode) -> None:
+        """A run that makes one side like the other, and writes nothing on the one that is its source."""
+        settings = replace(self._settings(node, HUB), mode=mode)
+        self.ledger.disaster = self.ledger.overridden = True
+        before = self._everything()
+        self._running.append(Faults())
+        try:
+            self._run(settings)
+        finally:
+            self._running.pop()
+        self._oracles.source_untouched(node, mode, before, self._everything())
+
+    def sync(self, node: str, hub: str, faults: Faults | None = None, *, swapped: bool = False) -> Result | None:
+        """One run of a node, or (`swapped`) of the hub with it; None where the fault that was to happen ended it."""
+        faults = faults or Faults()
+        settings = self._settings(node, hub, swapped=swapped)
+        here = settings.node
+        known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
+        self._running.append(faults)
+        self._busy.append(here)
+        try:
+            result = self._run(settings)
+        except Crash:
+            return None
+        except HubUnreachable:
+            if faults.fault in (Fault.CUT, Fault.UNANSWERED) and faults.happened:
+                return None
+            raise
+        except HubError:
+            if faults.fault in (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT) and faults.happened:
+                return None
+            raise
+        finally:
+            self._running.pop()
+            self._busy.pop()
+            self._note_ended(settings)
+        if not faults.happened:
+            self._oracles.excluded_untouched(node, excluded)
+            self._oracles.after_run(node, hub, known)
+        return result
+
+    def _note_ended(self, settings: Settings) -> None:
+        """What the last run was about to do, where it was ended before it noted what it had done."""
+        hub = settings.location.directory
+        journal = NodeStore(settings.directory).journal(hub)
+        paths: set[str] = set()
+        if journal is not None:
+            with self.places[hub].remote() as remote:
+                file = HubStore(remote).load(settings.node)
+            paths = {*journal.puts, *(file.intent.paths if file and file.intent else ())}
+        self.ledger.unsure[f"{settings.node} {hub}"] = set() if journal is None or journal.acted else paths
+        if isinstance(self.places[hub], NodePlace):
+            self.ledger.excused |= paths
+
+    def _run(self, settings: Settings) -> Result:
+        """As a person runs it, who does what the message says where he had to expect it."""
+        may_stop = self.ledger.disaster or settings.maxdelete.count == 0
+        before = self._everything() if may_stop else {}
+        try:
+            return session.run(settings, Audience())
+        except Stopped as stopped:
+            if not self.ledger.disaster and not (may_stop and stopped.allow == "deletes"):
+                raise
+            if not self._running[-1].happened:
+                self._oracles.nothing_done(before, self._everything())
+            if stopped.allow is None:
+                return session.run(replace(settings, replace=True), Audience())
+            return session.run(replace(settings, allow=frozenset({stopped.allow})), Audience())
+
+    # Rest
+
+    def _come_to_rest(self) -> None:
+        """Everybody synchronises and decides until nothing is open; then two runs each must make all equal."""
+        for attempt in range(_ATTEMPTS):
+            self._all_run()
+            if not self._all_open():
+                self._let_all_travel()
+            open_ones = self._all_open()
+            if not open_ones:
+                break
+            # Each keeps its own, or takes the hub's: settled alike until the end of time would be no test.
+            self._settle(open_ones[attempt % len(open_ones)], take=attempt % 2 == 1)
+            self._oracles.nothing_lost_or_torn()
+        else:
+            raise Violation("rest", f"conflicts never end: {open_ones}")
+        self._oracles.all_equal(self.pairs)
+        self._oracles.nothing_resurrected()
+        before = self._everything()
+        self._all_run()
+        self._oracles.nothing_written(before, self._everything())
+
+    def _let_all_travel(self) -> None:
+        """Two runs of everybody, and more where more is between them: a second hub, or a `.sync.ignore`, whose node
+        meets what is left out no more in its next run."""
+        for number in range(2 * len(self.hubs) + (2 if self.ledger.ignores else 0)):
+            if number % 2 == 0:
+                # What is fresh is read again, and not told to others: rest begins when nothing is any more.
+                self.clock.sleep(2 * self._tick_ns / SECOND + _FRESH_FOR)
+            self._all_run()
+
+    def _all_open(self) -> list[str]:
+        """The nodes that have open conflicts."""
+        return [node for node in self.nodes if self._open_conflicts(node)]
+
+    def _settle(self, node: str, *, take: bool) -> None:
+        hub, path, conflict = self._open_conflicts(node)[0]
+        copy = conflict.copy_here or conflict.copy_there
+        place = self.places[node if conflict.copy_here else hub]
+        if copy is not None and copy.path in place.tree() and copy.path not in place.shown():
+            Person(self.nodes[node], self.ledger).delete(path)  # a copy that is a link, on a hub that can't show any
+            return
+        if copy is None or copy.path not in place.shown():
+            return  # the next run lays it anew
+        person = Person(place, self.ledger)
+        if take:
+            person.rename(copy.path, path)
+        else:
+            person.delete(copy.path)
+
+    def _all_run(self) -> None:
+        for node, hub in self.pairs:
+            self.clock.sleep(_OP_TAKES_NS / SECOND)
+            self.sync(node, hub)
+            self._oracles.nothing_lost_or_torn()
+
+    def _everything(self) -> dict[str, dict[str, Item]]:
+        return {
+            name: {
+                path: item for path, item in place.tree().items() if path != STATE_DIR and not path.startswith(_CACHES)
+            }
+            for name, place in self.places.items()
+        }

@@ -1,0 +1,178 @@
+"""Which state counts when a run begins, and what may be believed of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from core_values import COPY_HERE, COPY_THERE, DIRECTORY, OPEN, digest, directory, entry, file, scan, stamp
+from symsync.core.compare import Base
+from symsync.core.generations import Ground, Journal, Standing, base_of, next_generation, resume, stand
+from symsync.core.values import Found, Scan
+from symsync_protocol.state import ANCESTORS_KEPT, Copy, Entry, Generation, Identity, PairState
+
+
+def state(number: int, token: bytes, *ancestors: bytes) -> PairState:
+    return PairState(
+        Identity("pc", b"p" * 16),
+        Identity("server", b"s" * 16),
+        Generation(number, token),
+        ancestors,
+        {"f": entry(), "d": DIRECTORY},
+        {"g": OPEN},
+    )
+
+
+A1 = state(1, b"a")
+B2 = state(2, b"b", b"a")
+C3 = state(3, b"c", b"b", b"a")
+OTHER = state(7, b"x", b"y")
+
+STANDINGS = {
+    "neither has a state": (None, None, None, False, Standing.FIRST, None),
+    "neither, and moved": (None, None, None, True, Standing.FIRST, None),
+    "in step": (B2, B2, None, False, Standing.NORMAL, B2),
+    "the hub has a later one": (A1, C3, None, False, Standing.OLDER, A1),
+    "the node has a later one": (C3, A1, None, False, Standing.OLDER, A1),
+    "nothing in common": (B2, OTHER, None, False, Standing.UNION, None),
+    "the hub recorded what the node was about to": (B2, C3, b"c", False, Standing.NORMAL, C3),
+    "the hub did not get that far": (B2, B2, b"c", False, Standing.NORMAL, B2),
+    "the hub has another than the node was about to record": (B2, OTHER, b"c", False, Standing.UNION, None),
+    "the first record was cut off on the node": (None, A1, b"a", False, Standing.NORMAL, A1),
+    "the first record was cut off, and the directory is another": (None, A1, b"a", True, Standing.TAKEN_BACK, A1),
+    "the node's is lost": (None, B2, None, False, Standing.TAKEN_BACK, B2),
+    "the hub's is lost": (B2, None, None, False, Standing.UNION, None),
+    "another directory in step": (B2, B2, None, True, Standing.TAKEN_BACK, B2),
+    "another directory with an older state": (A1, B2, None, True, Standing.UNION, None),
+    "another directory, and the hub's is lost": (B2, None, None, True, Standing.UNION, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("local", "hub", "fulfilled", "moved", "standing", "counts"), STANDINGS.values(), ids=STANDINGS
+)
+def test_standing(
+    local: PairState | None,
+    hub: PairState | None,
+    fulfilled: bytes | None,
+    moved: bool,
+    standing: Standing,
+    counts: PairState | None,
+) -> None:
+    """The state that claims less is believed, and where there is nothing in common, none."""
+    ground = stand(local, hub, fulfilled, moved)
+    assert (standing, counts) == (ground.standing, ground.state)
+
+
+@pytest.mark.parametrize(
+    ("local", "hub", "expected"),
+    [
+        (None, None, (1, ())),
+        (B2, B2, (3, (b"b", b"a"))),
+        (A1, C3, (4, (b"c", b"a", b"b"))),
+        (C3, A1, (4, (b"c", b"a", b"b"))),
+        (B2, OTHER, (8, (b"x", b"b", b"y", b"a"))),
+        (B2, None, (3, (b"b", b"a"))),
+        (None, B2, (3, (b"b", b"a"))),
+    ],
+)
+def test_the_next_generation_exceeds_and_descends_from_both(
+    local: PairState | None, hub: PairState | None, expected: tuple[int, tuple[bytes, ...]]
+) -> None:
+    """So that whichever state comes back later is recognised as an older one."""
+    ground = stand(local, hub, None, False)
+    generation = next_generation(ground, b"new")
+    assert (Generation(expected[0], b"new"), expected[1]) == (generation, ground.lineage)
+
+
+def test_both_generations_are_remembered_before_their_ancestors() -> None:
+    """The lineage is cut at its end, where the oldest are."""
+    long = state(100, b"n", *(f"old{number}".encode() for number in range(ANCESTORS_KEPT)))
+    ground = stand(long, A1, None, False)
+    assert ((b"n", b"a"), ANCESTORS_KEPT) == (ground.lineage[:2], len(ground.lineage))
+
+
+HERE = scan(file("f", "old", 9), directory("d"))
+DIGESTS = {"f": digest("old")}
+
+
+@pytest.mark.parametrize(
+    ("ground", "expected"),
+    [
+        (Ground(Standing.FIRST), Base(decisions=False)),
+        (Ground(Standing.NORMAL, B2), Base(B2.entries, B2.conflicts)),
+        (Ground(Standing.OLDER, B2), Base(B2.entries, removals=False, decisions=False)),
+        (Ground(Standing.UNION), Base(removals=False, decisions=False)),
+        (
+            Ground(Standing.TAKEN_BACK, B2),
+            Base({"f": Entry(stamp("old", 9), stamp("old", 1), digest("old"))}, decisions=False),
+        ),
+    ],
+    ids=lambda value: value.standing.value if isinstance(value, Ground) else "",
+)
+def test_base(ground: Ground, expected: Base) -> None:
+    """All of it in step; its entries alone when it is older; what still has the recorded content when taken back."""
+    assert expected == base_of(ground, HERE, DIGESTS)
+
+
+@pytest.mark.parametrize("digests", [{}, {"f": digest("edited")}], ids=["unread", "edited"])
+def test_taken_back_believes_only_the_recorded_content(digests: dict[str, bytes]) -> None:
+    """Everything else on the node has no base, so that this run replaces and removes nothing on the hub."""
+    assert {} == base_of(Ground(Standing.TAKEN_BACK, B2), HERE, digests).entries
+
+
+def test_taken_back_knows_nothing_of_what_is_gone() -> None:
+    """What the new directory lacks was perhaps never deleted."""
+    assert {} == base_of(Ground(Standing.TAKEN_BACK, B2), scan(), DIGESTS).entries
+
+
+BEFORE = Base({"f": entry("old")})
+AFTER = entry("new", 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"), [(file("f", "new", 6), AFTER), (file("f", "old", 1), entry("old")), (None, entry("old"))]
+)
+def test_an_upload_that_an_ended_run_had_done_counts(there: Found | None, expected: Entry) -> None:
+    """It counts where it lies on the hub as it was to be recorded; else the old agreement stands."""
+    hub = scan(*[there] if there else [])
+    assert expected == resume(BEFORE, Journal(b"g", puts={"f": AFTER}), scan(), hub, {}).entries["f"]
+
+
+def test_a_download_that_an_ended_run_had_done_counts() -> None:
+    """It counts where it lies on the node, in the stamp that it has there now."""
+    journal = Journal(b"g", gets={"f": AFTER})
+    placed = Found("f", replace(stamp("new", 5), inode=7, ctime_ns=8))
+    assert replace(AFTER, here=placed.stamp) == resume(
+        BEFORE, journal, scan(placed), scan(), {"f": digest("new")}
+    ).entries["f"]
+    assert BEFORE == resume(BEFORE, journal, scan(file("f", "old", 1)), scan(), {"f": digest("old")})
+
+
+def test_a_download_that_was_edited_since_does_not_count() -> None:
+    """A file of the same size and time that holds other bytes is a user's edit."""
+    placed = Found("f", replace(stamp("new", 5), inode=7, ctime_ns=8))
+    journal = Journal(b"g", gets={"f": AFTER})
+    assert BEFORE == resume(BEFORE, journal, scan(placed), scan(), {"f": digest("odd")})
+
+
+def test_a_run_that_had_done_everything_counts_whole() -> None:
+    """What the sides hold now may be later edits: they are compared with what the run came to."""
+    journal = Journal(b"g", puts={"f": AFTER}, conflicts={"c": OPEN}, acted=True)
+    base = replace(BEFORE, conflicts={"f": OPEN}, entries={"c": entry("old"), **BEFORE.entries})
+    assert Base({"f": AFTER}, {"c": OPEN}) == resume(base, journal, scan(), scan(), {})
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (scan(COPY_HERE), scan(COPY_THERE), Base(conflicts={"f": OPEN})),
+        (scan(COPY_HERE), scan(), Base(conflicts={"f": replace(OPEN, copy_there=Copy("f.pc", digest("mine")))})),
+        (scan(), scan(COPY_THERE), Base(conflicts={"f": replace(OPEN, copy_here=Copy("f.server", digest("theirs")))})),
+        (scan(), scan(), BEFORE),
+        (scan(file("f.server", "a user's", 9)), scan(), BEFORE),
+    ],
+    ids=["both copies", "only here", "only there", "neither", "another file"],
+)
+def test_a_conflict_that_an_ended_run_had_begun(here: Scan, there: Scan, expected: Base) -> None:
+    """It is open where one of its copies lies; the other was never seen, so that its absence decides nothing."""
+    assert expected == resume(BEFORE, Journal(b"g", conflicts={"f": OPEN}), here, there, {})

@@ -1,0 +1,250 @@
+"""One SFTP conversation, against a server that is a socket in the test's hand."""
+
+import select
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from symsync.remotes.sftp import wire
+from symsync.remotes.sftp.errors import ConnectionLost
+from symsync.remotes.sftp.line import CONTENT_WINDOW, WINDOW, Line, Task
+
+
+class Channel:
+    """A socket as the line's channel."""
+
+    closed = False
+    eof_received = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: bytes) -> int:
+        return self._sock.send(data)
+
+    def recv(self, count: int) -> bytes:
+        data = self._sock.recv(count)
+        self.eof_received = not data
+        return data
+
+    def recv_ready(self) -> bool:
+        return not self.eof_received and bool(select.select([self._sock], [], [], 0)[0])
+
+    def recv_stderr(self, count: int) -> bytes:
+        raise AssertionError(f"nothing is ready, and {count} bytes are read")
+
+    def recv_stderr_ready(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+
+class Peer:
+    """The other end: reads requests and sends replies when told to."""
+
+    def __init__(self, sock: socket.socket, near: socket.socket) -> None:
+        self.sock = sock
+        self.near = near
+        self._file = sock.makefile("rb")
+
+    def request(self) -> tuple[int, int]:
+        """The kind and the number of the next request."""
+        length, op, number = struct.unpack(">IBI", self._file.read(9))
+        self._file.read(length - 5)
+        return op, number
+
+    def rest(self) -> bytes:
+        """All that still comes until the line is closed."""
+        return self._file.read()
+
+    def reply(self, number: int, code: int = wire.Code.OK) -> None:
+        self.sock.sendall(struct.pack(">IBIII", 13, wire.Op.STATUS, number, code, 0))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Line, Peer]]:
+    near, far = socket.socketpair()
+    with near, far:
+        line = Line(Channel(near), "hub", timeout=5.0)
+        yield line, Peer(far, near)
+        line.close()
+
+
+async def look(line: Line, name: str = "f") -> int:
+    return (await line.ask(wire.lstat(name))).status().code
+
+
+def test_replies_in_any_order(ends: tuple[Line, Peer]) -> None:
+    """Each task gets the reply to its own request, whatever the order in which they come."""
+    line, peer = ends
+    ended: list[Task[int]] = []
+    all_ended = threading.Semaphore(0)
+
+    def done(task: Task[int]) -> None:
+        ended.append(task)
+        all_ended.release()
+
+    tasks = [line.start(look(line), done) for _ in range(3)]
+    numbers = [peer.request()[1] for _ in tasks]
+    for number, code in reversed(list(zip(numbers, (2, 3, 4), strict=True))):
+        peer.reply(number, code)
+    for _ in tasks:
+        assert all_ended.acquire(timeout=10)
+    assert [2, 3, 4] == [task.result for task in tasks]
+    assert tasks[::-1] == ended
+
+
+async def nothing() -> None:
+    """Ends at once: who waits for it knows that all tasks given before have done what they could."""
+
+
+def last(line: Line, peer: Peer) -> bytes:
+    """What the line had still sent, before it is closed here."""
+    line.run(nothing())
+    line.close()
+    peer.near.shutdown(socket.SHUT_RDWR)
+    return peer.rest()
+
+
+def test_window_of_requests(ends: tuple[Line, Peer]) -> None:
+    """So many requests are on their way and no more; each reply makes room for the next."""
+    line, peer = ends
+
+    async def many() -> None:
+        for pending in [await line.post(wire.lstat("f")) for _ in range(WINDOW + 2)]:
+            await pending
+
+    line.start(many(), lambda _task: None)
+    numbers = [peer.request()[1] for _ in range(WINDOW)]
+    peer.reply(numbers[0])
+    numbers.append(peer.request()[1])
+    assert (WINDOW + 1, b"") == (len(set(numbers)), last(line, peer))
+
+
+def test_window_of_content(ends: tuple[Line, Peer]) -> None:
+    """Content waits for room, and a single piece that is larger than all the room goes alone."""
+    line, peer = ends
+
+    async def read() -> None:
+        for pending in [await line.post(wire.read(b"h", 0, CONTENT_WINDOW * 2)) for _ in range(3)]:
+            await pending
+
+    line.start(read(), lambda _task: None)
+    _op, number = peer.request()
+    peer.reply(number)
+    assert (wire.Op.READ, number + 1) == peer.request()
+    assert b"" == last(line, peer)
+
+
+def test_cancelled_before_its_handle_came(ends: tuple[Line, Peer]) -> None:
+    """A handle that arrives for a task which is no more is closed, for the server has only so many."""
+    line, peer = ends
+    task = line.start(line.ask(wire.opendir("d")), lambda _task: None)
+    _op, number = peer.request()
+    line.cancel(task)
+    # What is asked after the cancelling shows that it has been seen to.
+    line.start(look(line), lambda _task: None)
+    assert wire.Op.LSTAT == peer.request()[0]
+    peer.sock.sendall(struct.pack(">IBII", 10, wire.Op.HANDLE, number, 1) + b"h")
+    assert wire.Op.CLOSE == peer.request()[0]
+
+
+def test_work_that_fails(ends: tuple[Line, Peer]) -> None:
+    """What a task raises is raised where its result is read, and the line goes on."""
+    line, peer = ends
+
+    async def fail() -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        line.run(fail())
+    answering = threading.Thread(target=lambda: peer.reply(peer.request()[1], 2))
+    answering.start()
+    assert 2 == line.run(look(line))
+    answering.join()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        struct.pack(">IBIII", 13, wire.Op.STATUS, 999, 0, 0),
+        struct.pack(">IBI", 5, wire.Op.HANDLE, 1),
+        struct.pack(">IBIII", 13, wire.Op.ATTRS, 1, 0x7FFFFFFF, 0),
+        b"\xff\xff\xff\xff\x65",
+        b"\0\0\0\1\x65",
+        b"Last login: yesterday\n",
+    ],
+    ids=["never asked", "not a status", "attributes cut", "too long", "too short", "text"],
+)
+def test_server_out_of_step(ends: tuple[Line, Peer], said: bytes) -> None:
+    """A server that says what makes no sense is not listened to any longer."""
+    line, peer = ends
+    peer.sock.sendall(said)
+    with pytest.raises(ConnectionLost, match="out of step"):
+        line.run(look(line))
+    assert not line.alive
+
+
+def test_server_hangs_up(ends: tuple[Line, Peer]) -> None:
+    """Everybody who waits is told, and so is who comes later."""
+    line, peer = ends
+    ended: list[Task[int]] = []
+    both = threading.Semaphore(0)
+
+    def done(task: Task[int]) -> None:
+        ended.append(task)
+        both.release()
+
+    for _ in range(2):
+        line.start(look(line), done)
+    for _ in range(2):
+        peer.request()
+    peer.sock.shutdown(socket.SHUT_RDWR)
+    for _ in range(2):
+        assert both.acquire(timeout=10)
+    for task in ended:
+        with pytest.raises(ConnectionLost, match=r"^hub: .*run it again"):
+            _ = task.result
+    with pytest.raises(ConnectionLost):
+        line.run(look(line))
+
+
+def test_silent_server() -> None:
+    """A server that owes a reply for too long is given up."""
+    near, far = socket.socketpair()
+    with near, far:
+        line = Line(Channel(near), "hub", timeout=0.1)
+        with pytest.raises(ConnectionLost, match=r"no answer for 0\.1 s"):
+            line.run(look(line))
+        line.close()
+
+
+def test_conversation() -> None:
+    """Each request and each reply is one line, and no name can break it."""
+    near, far = socket.socketpair()
+    said: list[str] = []
+    with near, far:
+        line = Line(Channel(near), "hub", timeout=5.0, conversation=said.append)
+        peer = Peer(far, near)
+        answering = threading.Thread(target=lambda: peer.reply(peer.request()[1], 2))
+        answering.start()
+        line.run(look(line, "new\nline"))
+        answering.join()
+        line.close()
+    assert ["> 1 LSTAT new\\nline", "< 1 2"] == said
+
+
+def test_closing_ends_all(ends: tuple[Line, Peer]) -> None:
+    """Closing twice does nothing more, and nothing begins any more."""
+    line, _peer = ends
+    ended: list[Task[int]] = []
+    task = line.start(look(line), ended.append)
+    line.close()
+    line.close()
+    assert [task] == ended
+    with pytest.raises(ConnectionLost):
+        line.run(look(line))
