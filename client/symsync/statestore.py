@@ -117,17 +117,17 @@ class NodeStore:
         path = self._dir / hub
         with suppress(FileNotFoundError):
             return decode(path.read_bytes(), str(path))
-        # Written anew by the other side, which had this directory as its hub, and not yet renamed when it was ended.
+        # Written anew by the other side, which had this directory as its hub, and not yet renamed when it was ended;
+        # one that is not whole never counted.
         new = path.with_name(f"{hub}.new")
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, StateDamaged):
             return replace(decode(new.read_bytes(), str(new)), torn=True)
         return None
 
     def set_aside(self, hub: str) -> Path:
         """Rename a damaged state, so that it is not in the way but can be looked at."""
         aside = self._dir / f"_damaged.{hub}"
-        path = self._dir / hub
-        (path if path.exists() else path.with_name(f"{hub}.new")).replace(aside)
+        (self._dir / hub).replace(aside)
         return aside
 
     def names(self) -> list[str]:
@@ -296,8 +296,11 @@ class HubStore:
         if data is not None:
             return decode(data, f"the hub's {path}")
         data = self._remote.read(f"{path}.new", 0, SIZE_LIMIT)
-        # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name.
-        return None if data is None else replace(decode(data, f"the hub's {path}.new"), torn=True)
+        # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name. One
+        # that is not whole never counted.
+        with suppress(StateDamaged):
+            return None if data is None else replace(decode(data, f"the hub's {path}.new"), torn=True)
+        return None
 
     def raw(self, node: str, offset: int = 0) -> bytes | None:
         """The bytes of a node's state file from `offset`."""

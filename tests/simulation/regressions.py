@@ -227,6 +227,18 @@ _TEXTS = {
         d swap crash 21
         d swap
     """,
+    "a first state that was torn while it was written stopped who asked for it": """
+        nodes=a disk=yes
+        a swap torn 11
+    """,
+    "an edit that a one-way mode removes was moved in the place of the version that was known": """
+        nodes=a
+        a write f 1
+        a sync
+        a rename f d/f
+        hub write f 3
+        a original
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -414,7 +414,8 @@ def _moved(decisions: list[Decision]) -> list[Decision]:
         if decision.action is not Action.REMOVE or before is None or len(decision.steps) != 1 or not before.digest:
             continue
         step = decision.steps[0]
-        if isinstance(step, Remove) and step.found.kind is Kind.FILE and not step.early:
+        as_known = decision.pair.sight(step.on).status is Status.UNCHANGED  # a one-way mode removes edited files, too
+        if as_known and isinstance(step, Remove) and step.found.kind is Kind.FILE and not step.early:
             gone.setdefault((step.on, before.digest), []).append(index)
     if not gone:
         return decisions
