@@ -99,9 +99,7 @@ def met(
 ) -> dict[str, Decision]:
     """Compare, read what is asked for, compare again and plan, as a run does. Who asks for a content that the test does
     not name has asked for too much."""
-    asked = questions(
-        compare(base, here, there, Learnt()), base, one_way=one_way(rules.mode), size_only=rules.size_only
-    )
+    asked = questions(compare(base, here, there, Learnt()), one_way=one_way(rules.mode), size_only=rules.size_only)
     learnt = Learnt(
         {path: digest((contents_here or {})[path]) for path in asked.here},
         {path: digest((contents_there or {})[path]) for path in asked.there},

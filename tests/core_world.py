@@ -190,9 +190,7 @@ class World:
         base, left_out = self.states[name], self._announced_by_others(name)
         here, there = self._scan(name, Side.HERE, trouble), self._scan(HUB, Side.THERE, trouble)
         known = self._known_by_others(name, there)
-        asked = questions(
-            compare(base, here, there, Learnt(others=known), left_out), base, one_way=False, size_only=False
-        )
+        asked = questions(compare(base, here, there, Learnt(others=known), left_out), one_way=False, size_only=False)
         learnt = Learnt(self._digests(name, asked.here), self._digests(HUB, asked.there), known)
         pairs = compare(base, here, there, learnt, left_out)
         seen = {pair.path for pair in pairs} | set(here.entries) | set(there.entries) | left_out

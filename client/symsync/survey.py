@@ -98,7 +98,7 @@ class _Survey:
         left_out = {*copies, *self._announced_here()}
         pairs = compare(base, here, there, Learnt(others=known), left_out)
         began = self._let_hub_tick(pairs)
-        asked = questions(pairs, base, one_way=one_way(settings.mode), size_only=settings.size_only)
+        asked = questions(pairs, one_way=one_way(settings.mode), size_only=settings.size_only)
         if asked.here or asked.there:
             ours, failed = self._folder.digests(here.entries[path] for path in sorted(asked.here))
             self._problems += failed

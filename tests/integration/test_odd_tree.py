@@ -73,6 +73,16 @@ def test_an_odd_tree_arrives_as_it_is(wide: Fleet) -> None:
     assert_it_arrives(wide, planted(wide, NAMES))
 
 
+@pytest.mark.parametrize(
+    ("make_hub", "name"), [("bundled", "new\nline"), ("pure-ftpd", "behind ")], indirect=["make_hub"]
+)
+def test_what_a_server_cannot_store_is_not_sent(wide: Fleet, name: str) -> None:
+    """Neither a name that FTP can't carry nor one that the server would alter costs its bytes first."""
+    wide[PARIS].fill({"fine": b"f", name: b"n", "d/" + name: b"n"})
+    result = wide.sync(PARIS)
+    assert (1, 1, {name, "d/" + name}) == (result.exit_status, result.files, set(named(result)))
+
+
 @pytest.mark.parametrize("make_hub", ["bundled"], indirect=True)
 def test_what_a_server_cannot_store_is_named_at_the_command_line(wide: Fleet) -> None:
     """Exit status 1, a line for each such path, and the rest arrives."""

@@ -1,8 +1,8 @@
 """The server of yesterday is the client of today: what both remember is enough for either to run.
 
-    one     was the client; now it serves with the bundled hub, or is a directory
-    two     was the server; now it runs symsync against one
-    paris   another node of two's hub, which goes on as if nothing had happened
+one     was the client; now it serves with the bundled hub, or is a directory
+two     was the server; now it runs symsync against one
+paris   another node of two's hub, which goes on as if nothing had happened
 """
 
 from collections.abc import Callable, Iterator
@@ -131,6 +131,17 @@ def test_roles_swap_back_and_forth(roles: Roles) -> None:
         result = roles.run(client)
         assert (0, 2) == (result.exit_status, result.files)
         assert [expected, expected] == roles.trees(ONE, TWO)
+
+
+def test_what_was_moved_on_the_server_is_moved_when_it_runs_itself(roles: Roles) -> None:
+    """Its own record of the file was taken over the wire, without an inode: still nothing is sent again."""
+    expected = begin(roles)
+    roles[TWO].rename("photos/beach", "beach")
+    expected["photos"] = DIRECTORY
+    expected["beach"] = expected.pop("photos/beach")
+    result = roles.run(TWO)
+    assert (0, 0) == (result.exit_status, result.files)
+    assert [expected, expected] == roles.trees(ONE, TWO)
 
 
 def test_a_conflict_stays_open_through_swaps_and_is_decided_on_either_side(roles: Roles) -> None:

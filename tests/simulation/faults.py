@@ -157,6 +157,10 @@ class FaultyRemote(Remote):
         self._faults.check_connection()
         return self._inner.stat(paths)
 
+    def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:
+        self._faults.check_connection()
+        return self._inner.unstorable(paths)
+
     def fetch(
         self, jobs: Iterable[Fetch], progress: Progress = no_progress
     ) -> Iterator[Fetched | tuple[Fetch, Problem]]:

@@ -225,7 +225,7 @@ def test_a_file_that_has_a_copy_s_name_on_the_other_side_waits() -> None:
 
 def asked(base: Base, here: Scan, there: Scan, learnt: Learnt = NOTHING, **how: bool) -> Questions:
     pairs = compare(base, here, there, learnt)
-    return questions(pairs, base, one_way=how.get("one_way", False), size_only=how.get("size_only", False))
+    return questions(pairs, one_way=how.get("one_way", False), size_only=how.get("size_only", False))
 
 
 def reads(here: str = "", there: str = "") -> Questions:

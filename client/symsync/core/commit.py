@@ -80,7 +80,7 @@ def _entry(decision: Decision, done: tuple[Done, ...], fresh: Fresh | None) -> E
     if here is None or there is None:
         return None
     before = decision.pair.before
-    done_there = [d.step for d in done if d.step.on is Side.THERE]
+    done_there = [d.step for d in done if d.step.on is Side.THERE and d.step.path == decision.path]
     moved = any(isinstance(step, Move) for step in done_there)  # which leaves it the time that somebody else gave it
     foreign = moved or (_foreign(decision) and not done_there and there.path == decision.path)
     digest = next((d.digest for d in done if d.digest is not None and d.step.path == decision.path), None)

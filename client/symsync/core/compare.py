@@ -1,7 +1,7 @@
 """From the earlier state and two scans to pairs: what happened to each path on each side."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from symsync.core.modes import Status
 from symsync.core.steps import Pair, Sight
@@ -103,7 +103,7 @@ def _sight(stamp: Stamp | None, entry: Entry | None, found: Found | None, digest
         return Sight(Status.DELETED if entry else Status.ABSENT)
     if entry is None or stamp is None:
         return Sight(Status.CHANGED, found, _content(found, digest))
-    if stamp.settled and same(stamp, found.stamp) and entry.target == found.target:
+    if _as_recorded(stamp, entry.digest, found, digest) and entry.target == found.target:
         return Sight(Status.UNCHANGED, found, entry.digest)
     if digest is not None and digest == entry.digest and stamp.kind == found.kind:
         return Sight(Status.UNCHANGED, found, digest)
@@ -114,11 +114,17 @@ def _version(stamp: Stamp, recorded: bytes, found: Found | None, digest: bytes |
     """One side of an open conflict: unchanged means that it still holds the version that the conflict records."""
     if found is None:
         return Sight(Status.DELETED)
-    if stamp.settled and same(stamp, found.stamp):
+    if _as_recorded(stamp, recorded, found, digest):
         return Sight(Status.UNCHANGED, found, recorded)
     if digest is not None and digest == recorded and stamp.kind == found.kind:
         return Sight(Status.UNCHANGED, found, digest)
     return Sight(Status.CHANGED, found, _content(found, digest))
+
+
+def _as_recorded(stamp: Stamp, recorded: bytes, found: Found, digest: bytes | None) -> bool:
+    """Whether the stamp vouches for the recorded content, and nobody knows better (`digest`)."""
+    known_better = digest is not None and digest != recorded and found.kind is not Kind.DIRECTORY
+    return stamp.settled and same(stamp, found.stamp) and not known_better
 
 
 def _content(found: Found, digest: bytes | None) -> bytes | None:
@@ -171,12 +177,12 @@ class Questions:
     there: frozenset[str]
 
 
-def questions(pairs: Sequence[Pair], base: Base, *, one_way: bool, size_only: bool) -> Questions:
+def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Questions:
     """Which files to read before planning: on the node whatever may only have been touched or moved, on the hub only
     what could else be a false conflict or undo a deletion. `size_only`: equal sizes are believed, nothing is read."""
     here: set[str] = set()
     there: set[str] = set()
-    moved = _move_candidates(base)
+    gone = _gone_here(pairs)
     for pair in pairs:
         mine, theirs = pair.here, pair.there
         if mine.status is Status.CHANGED and mine.found and mine.digest is None:
@@ -184,7 +190,7 @@ def questions(pairs: Sequence[Pair], base: Base, *, one_way: bool, size_only: bo
             if recorded is not None:
                 if recorded.size == mine.found.stamp.size:
                     here.add(pair.path)
-            elif mine.found.stamp.inode is not None and _inode_key(mine.found.stamp) in moved:
+            elif _is_one_of(gone, mine.found.stamp):
                 here.add(pair.path)
         if pair.conflict is not None and mine.found and _alike(mine.found, theirs.found):
             # Somebody may have settled it by hand: mv f.HUB f
@@ -211,8 +217,31 @@ def questions(pairs: Sequence[Pair], base: Base, *, one_way: bool, size_only: bo
     regular = {pair.path: pair for pair in pairs if pair.path in here or pair.path in there}
     return Questions(
         frozenset(p for p in here if _readable(regular[p].here)) | _doubtful_copies(pairs, Side.HERE),
-        frozenset(p for p in there if _readable(regular[p].there)) | _doubtful_copies(pairs, Side.THERE),
+        frozenset(p for p in there if _readable(regular[p].there))
+        | _doubtful_copies(pairs, Side.THERE)
+        | (frozenset() if size_only else _doubtful_twins(pairs)),
     )
+
+
+def _doubtful_twins(pairs: Sequence[Pair]) -> frozenset[str]:
+    """Files on the hub that bear the recorded stamp, which something had there, too, that has gone: it may have been
+    renamed over them. Files out of one archive often have one time."""
+    gone = {key for pair in pairs if pair.there.found is None and (key := _recorded_key(pair)) is not None}
+    if not gone:
+        return frozenset()
+    return frozenset(
+        pair.path
+        for pair in pairs
+        if pair.there.found is not None and pair.there.status is Status.UNCHANGED and _recorded_key(pair) in gone
+    )
+
+
+def _recorded_key(pair: Pair) -> tuple[int, int] | None:
+    """All that the stamp recorded of a file on the hub tells, None where there is none."""
+    stamp = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
+    if stamp is None or stamp.kind is not Kind.FILE:
+        return None
+    return stamp.size, -1 if stamp.mtime_ns is None else stamp.mtime_ns // stamp.tick_ns
 
 
 def _doubtful_copies(pairs: Sequence[Pair], side: Side) -> frozenset[str]:
@@ -249,11 +278,17 @@ def _readable(sight: Sight) -> bool:
     return sight.found is not None and sight.found.kind in (Kind.FILE, Kind.LINK) and sight.digest is None
 
 
-def _inode_key(stamp: Stamp) -> tuple[int | None, int, int | None]:
-    return stamp.inode, stamp.size, stamp.mtime_ns
+def _gone_here(pairs: Iterable[Pair]) -> Mapping[int, Sequence[Stamp]]:
+    """By size, the stamps of files that the node had under names which it has no more: what may have been moved."""
+    gone: dict[int, list[Stamp]] = {}
+    for pair in pairs:
+        if pair.here.found is None and pair.before is not None and pair.before.here.kind is Kind.FILE:
+            gone.setdefault(pair.before.here.size, []).append(pair.before.here)
+    return gone
 
 
-def _move_candidates(base: Base) -> set[tuple[int | None, int, int | None]]:
-    return {
-        _inode_key(entry.here) for entry in base.entries.values() if entry.here.kind is Kind.FILE and entry.here.inode
-    }
+def _is_one_of(gone: Mapping[int, Sequence[Stamp]], stamp: Stamp) -> bool:
+    """Whether a new file bears the time, and as far as both are known the inode, of one that is gone. What was recorded
+    over the wire, when this side was the hub, has no inode."""
+    moved = replace(stamp, ctime_ns=None)  # renaming sets it
+    return any(same(old, moved) for old in gone.get(stamp.size, ()))

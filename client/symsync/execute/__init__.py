@@ -12,7 +12,7 @@ from stat import S_IRUSR
 
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
-from symsync.core.steps import Decision, Move, Outcome, Remove, RemoveDirectory, Step, Transfer
+from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
@@ -22,7 +22,7 @@ from symsync.fence import Fence
 from symsync.folder import Folder, is_same
 from symsync.local_files import stamp_of
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
-from symsync_protocol.stamps import SECOND, Stamp, same
+from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import Conflict, Entry
 
 FRESH_NS = 2 * SECOND
@@ -70,8 +70,22 @@ class Execution:
 
     def transfer(self) -> None:
         """Bring all content across, into this run's temporary files on either side."""
+        self._check_names()
         self._upload(self._load.transfers(Side.THERE))
         self._download(self._load.transfers(Side.HERE))
+
+    def _check_names(self) -> None:
+        """What the hub can't hold under its name is not sent in vain."""
+        if self._fence is None:
+            return
+        new = [
+            (work, step)
+            for work, step in self._load.steps(Side.THERE, Transfer, MakeDirectory, Move)
+            if not (isinstance(step, Transfer) and step.source.kind is Kind.LINK)
+        ]
+        for (work, step), problem in zip(new, self._remote.unstorable([step.path for _, step in new]), strict=True):
+            if problem is not None:
+                self._load.fail(work, step, problem)
 
     def _download(self, wanted: list[tuple[Work, Transfer]]) -> None:
         owners: dict[Path, tuple[Work, Transfer]] = {}

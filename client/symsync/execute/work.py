@@ -75,10 +75,10 @@ class Workload:
         ]
 
     def transfers(self, on: Side) -> list[tuple[Work, Transfer]]:
-        """The transfers of files to a side."""
+        """The transfers of files to a side, those that failed already left out."""
         return [
             (work, step)
             for work in self.works
             for step in work.decision.steps
-            if isinstance(step, Transfer) and step.on is on and step.source.kind is Kind.FILE
+            if isinstance(step, Transfer) and step.on is on and step.source.kind is Kind.FILE and work.open(step)
         ]

@@ -117,6 +117,11 @@ class Remote(ABC):
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
         """Each path's entry, None where there is certainly nothing, a Problem where that can't be told."""
 
+    def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:
+        """Why files or directories can't be made under these names, as far as that shows before anything is sent; a
+        name that is refused later is a Problem then."""
+        return [None for _ in paths]
+
     @abstractmethod
     def fetch(
         self, jobs: Iterable[Fetch], progress: Progress = no_progress

@@ -96,7 +96,7 @@ class LinkTable(Remote):
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
         found = self._remote.stat(paths)
         return [
-            self._found(path) if now is None and path in self._links else now
+            self._found(path) if path in self._links and _taken(path, now) is None else now
             for path, now in zip(paths, found, strict=True)
         ]
 
@@ -114,8 +114,8 @@ class LinkTable(Remote):
             if old in self._links:
                 flush()
                 (lying,) = self.stat([new])
-                if lying is not None:
-                    problems.append(Problem(new, Reason.EXISTS, "something lies there already"))
+                if (taken := _taken(new, lying)) is not None:
+                    problems.append(taken)
                     continue
                 self._links[new] = self._links.pop(old)
                 problems.append(None)
@@ -140,9 +140,8 @@ class LinkTable(Remote):
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
         problems: list[Problem | None] = []
         for (path, target), lying in zip(links, self.stat([path for path, _ in links]), strict=True):
-            if lying is not None:
-                taken = Problem(path, Reason.EXISTS, "something lies there already")
-                problems.append(lying if isinstance(lying, Problem) else taken)
+            if (taken := _taken(path, lying)) is not None:
+                problems.append(taken)
                 continue
             self._links[path] = target
             problems.append(None)
@@ -168,6 +167,9 @@ class LinkTable(Remote):
             Problem(path, Reason.NOT_EMPTY, "a symbolic link lies in it") if path in full else problems[path]
             for path in paths
         ]
+
+    def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:
+        return self._remote.unstorable(paths)
 
     def fetch(
         self, jobs: Iterable[Fetch], progress: Progress = no_progress
@@ -196,3 +198,10 @@ class LinkTable(Remote):
 
     def close(self) -> None:
         self._remote.close()
+
+
+def _taken(path: str, lying: Found | Problem | None) -> Problem | None:
+    """Why no link can be noted at `path`. A name that the server can't hold is nobody's, and the table holds it."""
+    if isinstance(lying, Found):
+        return Problem(path, Reason.EXISTS, "something lies there already")
+    return None if lying is None or lying.reason is Reason.NAME else lying

@@ -84,6 +84,13 @@ class FtpRemote(Remote):
     def stat(self, paths: Sequence[str]) -> list[look.Look]:
         return self._again(lambda session: look.stat(session, paths))
 
+    def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:
+        def check(session: Session) -> list[Problem | None]:
+            problems = self._names.check(session, paths)
+            return [problems.get(path) for path in paths]
+
+        return self._again(check)
+
     def fetch(
         self, jobs: Iterable[Fetch], progress: Progress = no_progress
     ) -> Iterator[Fetched | tuple[Fetch, Problem]]:
