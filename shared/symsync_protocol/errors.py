@@ -6,6 +6,7 @@
     ├── HubError                3   the hub was not reached, refused or is locked
     │   ├── HubUnreachable          no route, unknown host, connection refused, connection lost
     │   ├── HubRefused              login, certificate, missing directory, no permission
+    │   │   └── PasswordWanted          a password would let us in, and none was given
     │   └── HubLocked               another node holds the lock
     ├── Stopped                 4   a check found something that looks like an accident; nothing was done
     └── StateDamaged            4   the bytes of a state are not what symsync wrote
@@ -43,6 +44,10 @@ class HubUnreachable(HubError):
 
 class HubRefused(HubError):
     """The hub answered and said no: wrong password, no such directory, an unknown certificate."""
+
+
+class PasswordWanted(HubRefused):
+    """The server takes a password, none was given, and nothing else that is at hand let us in."""
 
 
 class HubLocked(HubError):

@@ -4,17 +4,20 @@ import getpass
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import paramiko
 import pytest
 
+from symsync.config.passwords import asking
 from symsync.remotes import open_remote
 from symsync.remotes.location import Location, Protocol
 from symsync.remotes.sftp import SftpRemote
 from symsync.remotes.sftp.transport import safe
-from symsync_protocol.errors import HubRefused, HubUnreachable
+from symsync.settings import Settings
+from symsync_protocol.errors import HubRefused, HubUnreachable, PasswordWanted
 from unit import sftp_server
 from unit.sftp_server import PASSWORD, USER, Running, running
 
@@ -228,6 +231,56 @@ def test_ssh_config(home: Path, served: Path) -> None:
         )
         enter(server.location(host="hub", port=22, login=getpass.getuser(), password=None))
         assert ["publickey"] == server.logins
+
+
+def test_ssh_config_names_the_keys_and_hosts_that_count(home: Path, served: Path) -> None:
+    """HostKeyAlias and UserKnownHostsFile: the host is known there under that name, and nowhere else."""
+    with running(served) as server:
+        entry = f"archive {server.host_key.get_name()} {server.host_key.get_base64()}\n"
+        (home / ".ssh" / "others").write_text(entry)
+        location = server.location(host_key=None)
+        with pytest.raises(HubRefused, match="host key"):
+            enter(location)
+        (home / ".ssh" / "config").write_text(
+            "Host 127.0.0.1\n  HostKeyAlias archive\n  UserKnownHostsFile ~/.ssh/others\n"
+        )
+        enter(location)
+        assert ["password"] == server.logins
+
+
+@pytest.mark.parametrize(("only", "login"), [("yes", []), ("no", ["publickey"])])
+def test_ssh_config_keeps_the_agent_out(
+    home: Path, served: Path, monkeypatch: pytest.MonkeyPatch, only: str, login: list[str]
+) -> None:
+    """With IdentitiesOnly the agent's keys are not offered, without it they are."""
+    agent = type("Agent", (), {"get_keys": lambda _self: (KEY,)})
+    monkeypatch.setattr("paramiko.Agent", agent)
+    (home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n  IdentitiesOnly {only}\n")
+    with running(served, keys=(KEY,)) as server:
+        with suppress(HubRefused):
+            enter(server.location(password=None))
+        assert login == server.logins
+
+
+def test_who_sits_at_a_terminal_is_asked_when_no_key_is_taken(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is asked for once, after the keys; where nobody can be asked the refusal says what to do."""
+    asked = []
+
+    def getpass(prompt: str, _stream: object) -> str:
+        asked.append(prompt)
+        return PASSWORD
+
+    with running(served) as server:
+        settings = Settings(tmp_path, "laptop", server.location(password=None))
+        with pytest.raises(PasswordWanted, match="set `password` or `identityfile`"):
+            asking(settings, lambda known: enter(known.location))
+        monkeypatch.setattr("getpass.getpass", getpass)
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+        asking(settings, lambda known: enter(known.location))
+        assert ([f"Password of {USER}@127.0.0.1: "], ["password"]) == (asked, server.logins)
 
 
 def test_ssh_config_that_does_not_matter(home: Path, served: Path) -> None:

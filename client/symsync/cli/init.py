@@ -52,6 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from symsync.config import config_file, parse_url, settings_of, write_lines
+    from symsync.config.passwords import asking
     from symsync.report import Screen
     from symsync_protocol.names import shown
 
@@ -69,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     given = arguments.password if arguments.password is not None else address.password
     settings = _with_password(settings_of(written, file, directory), given)
     with _made(directory):
-        meeting = _met(settings, arguments, screen)
+        settings, meeting = asking(settings, lambda known: (known, _met(known, arguments, screen)))
         if arguments.save_password and settings.location.password is not None:
             written["password"] = settings.location.password
         write_lines(file, written)

@@ -40,17 +40,22 @@ def words(given: list[str]) -> frozenset[str]:
 def run_settings(settings: "Settings", arguments: argparse.Namespace, list_only: bool) -> int:
     """Do what `settings` say, or only list it, and show it as `arguments` ask for."""
     from symsync import session
+    from symsync.config.passwords import asking
     from symsync.report import Screen
 
     screen = Screen()
-    report = report_of(arguments, screen)
     work: Callable[..., Result] = session.preview if list_only else session.run
-    result = None
-    try:
-        result = work(settings, report, conversation=conversation_of(arguments, screen))
-    finally:
-        report.end(result)
-    return result.exit_status
+
+    def once(settings: "Settings") -> "Result":
+        report = report_of(arguments, screen)
+        result = None
+        try:
+            result = work(settings, report, conversation=conversation_of(arguments, screen))
+        finally:
+            report.end(result)
+        return result
+
+    return asking(settings, once).exit_status
 
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:

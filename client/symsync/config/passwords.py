@@ -2,9 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 from symsync.remotes.location import Location, Protocol
-from symsync_protocol.errors import UsageError
+from symsync.settings import Settings
+from symsync_protocol.errors import PasswordWanted, UsageError
+
+T = TypeVar("T")
 
 VARIABLE = "SYMSYNC_PASSWORD"
 KEYRING_SERVICE = "symsync"
@@ -33,6 +39,22 @@ def find_password(location: Location, given: str | None) -> str | None:
     if password is None and location.protocol is not Protocol.SFTP:
         password = _from_prompt(location)
     return password
+
+
+def asking(settings: Settings, act: Callable[[Settings], T]) -> T:
+    """What `act` comes to; where an SSH server takes none of the keys but would take a password, and somebody sits at a
+    terminal, he is asked for it and it is done once more."""
+    try:
+        return act(settings)
+    except PasswordWanted:
+        if not _at_terminal():
+            raise
+    location = settings.location
+    return act(replace(settings, location=replace(location, password=_from_prompt(location))))
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _from_keyring(location: Location) -> str | None:
@@ -66,7 +88,7 @@ def _from_netrc(location: Location) -> str | None:
 
 def _from_prompt(location: Location) -> str:
     who = f"{location.login}@{location.host}"
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _at_terminal():
         raise UsageError(
             f"no password for {who}: set {VARIABLE}, or store it with keyring or in ~/.netrc, or run this in a terminal"
         )

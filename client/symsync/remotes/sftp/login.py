@@ -10,7 +10,7 @@ import paramiko
 
 from symsync.remotes.location import Location
 from symsync.remotes.sftp.address import Door
-from symsync_protocol.errors import HubRefused
+from symsync_protocol.errors import HubRefused, PasswordWanted
 
 _PASSWORD = "password"
 _INTERACTIVE = "keyboard-interactive"
@@ -65,12 +65,14 @@ def _ask(act: Callable[[], list[str]]) -> list[str]:
 
 def _refusal(location: Location, door: Door, allowed: list[str], tried: list[str]) -> HubRefused:
     wanted = " or ".join(allowed)
+    takes_password = location.password is None and not {_PASSWORD, _INTERACTIVE}.isdisjoint(allowed)
+    refused = PasswordWanted if takes_password else HubRefused
     if not tried:
-        return HubRefused(
+        return refused(
             f"{door.host}: it wants {wanted} for the login {door.login}, and there is none; "
             "set `password` or `identityfile`, or put a key into the agent (ssh-add)"
         )
-    return HubRefused(
+    return refused(
         f"{door.host}: it refused the login {door.login} with {', '.join(tried)} (it takes {wanted}); "
         f"check login and {'password' if location.password is not None else 'key'}"
     )
