@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -118,6 +119,28 @@ def test_pipeline_can_not_deadlock(ends: tuple[socket.socket, socket.socket]) ->
     server.join()
     assert count == replies
     assert max(outstanding) <= min(WINDOW_COMMANDS, WINDOW_BYTES // 100)
+
+
+def test_a_server_that_reads_a_buffer_at_a_time_gets_whole_commands(ends: tuple[socket.socket, socket.socket]) -> None:
+    """ProFTPD reads 4,102 bytes, and takes two commands for one where that ends between CR and LF."""
+    ours, theirs = ends
+    count, chunks = 500, list[bytes]()
+
+    def serve() -> None:
+        answered = 0
+        while answered < count:
+            time.sleep(0.005)  # as long as it looks elsewhere, the window fills
+            chunks.append(theirs.recv(4102))
+            lines = chunks[-1].count(b"\n")
+            theirs.sendall(b"250 OK\r\n" * lines)
+            answered += lines
+
+    server = threading.Thread(target=serve)
+    server.start()
+    commands = ("RNFR " + "中" * (20 + number % 30) for number in range(count))
+    assert count == sum(reply.ok for reply in control(ours).pipeline(commands))
+    server.join()
+    assert [] == [chunk[-9:] for chunk in chunks if not chunk.endswith(b"\r\n")]
 
 
 def test_pipeline_of_nothing(ends: tuple[socket.socket, socket.socket]) -> None:

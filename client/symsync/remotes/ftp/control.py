@@ -10,9 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from symsync.remotes.ftp.errors import ConnectionLost
 from symsync.remotes.ftp.replies import Reply
 
-WINDOW_BYTES = 8 * 1024
+WINDOW_BYTES = 4 * 1024
 """Commands on their way at once. So few bytes always fit into the two sockets' buffers: writing them can't block, and
-so we are always back to read before replies, however long, could block the server."""
+so we are always back to read before replies, however long, could block the server. ProFTPD (1.3.8) reads 4,102 bytes at
+a time, and takes two commands for one where a read ends between CR and LF: no read of these can, unless the wire cuts
+there."""
+
+_PIECE_BYTES = 1200
+"""Commands written at once, whole ones, so that the wire cuts between two: they fit into one packet (RFC 8200, 5)."""
 
 WINDOW_COMMANDS = 128
 
@@ -89,13 +94,18 @@ class Control:
         self._sock.close()
 
     def send(self, *commands: str) -> None:
-        """Send commands in one write. Their replies have to be read, in this order."""
+        """Send commands, many in one write. Their replies have to be read, in this order."""
         if self._conversation is not None:
             for command in commands:
                 self._conversation("> PASS ****" if _SECRET.match(command) else f"> {command}")
-        data = "".join(f"{command}\r\n" for command in commands).encode("utf-8", "surrogateescape")
+        piece = b""
         try:
-            self._sock.sendall(data)
+            for line in map(_line_of, commands):
+                if piece and len(piece) + len(line) > _PIECE_BYTES:
+                    self._sock.sendall(piece)
+                    piece = b""
+                piece += line
+            self._sock.sendall(piece)
         except OSError as error:
             raise self.lost(error) from error
 
@@ -153,7 +163,7 @@ class Control:
             if in_flight <= WINDOW_BYTES // 2 and len(under_way) <= WINDOW_COMMANDS // 2:
                 write = []
                 while held is not None and len(under_way) < WINDOW_COMMANDS:
-                    cost = len(held) * 2 + 2
+                    cost = len(_line_of(held))
                     if under_way and in_flight + cost > WINDOW_BYTES:
                         break
                     write.append(held)
@@ -181,3 +191,7 @@ class Control:
                 raise self.lost("it sends a line without end")
         line = _NEGOTIATION.sub(b"", self._lines.popleft()).removesuffix(b"\r")
         return line.decode("utf-8", "surrogateescape")
+
+
+def _line_of(command: str) -> bytes:
+    return f"{command}\r\n".encode("utf-8", "surrogateescape")
