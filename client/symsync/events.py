@@ -63,7 +63,7 @@ class Result:
     files: int = 0
     """Files whose content went over the wire."""
     size: int = 0
-    """Their bytes."""
+    """Bytes that went over the wire for them: fewer than they have where some had been cut off in an earlier run."""
     seconds: float = 0.0
     listed: bool = False
     """Whether the run stopped after the plan (`-l`, `status`)."""

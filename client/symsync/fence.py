@@ -1,9 +1,9 @@
 """The fence: how several nodes change one dumb server, one after another, and a sleeper who wakes up does no harm.
 
-    .sync.tmp/NODE-RUN/      bytes arrive here without a lock: 1, 2, 3, ...
+    .sync.tmp/NODE-RUN/      bytes arrive here without a lock: 1, 2, 3, ..., or part-CONTENT for large files
     .sync.lock/              made by one winner (MKD)
     .sync.lock/NODE-RUN/     the same folder, renamed into the lock; every put is a rename out of it
-    .sync.lock/NODE-RUN/old/ every replaced or removed version is first renamed to here, under its own path
+    .sync.lock/NODE-RUN/old/ every replaced, removed or moved version is first renamed to here, under its own path
 
 Whoever breaks a lock gives that folder a name of his own, which one thief wins, and puts back what was displaced and
 not replaced. From then on whatever the old holder sends refers to a folder that is not there; should the thief fall,
@@ -12,15 +12,27 @@ too, it still lies in the lock, for the next one to find.
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience, Phase
 from symsync.remotes.base import Remote
+from symsync.remotes.tree import below
 from symsync.retention import Retention, owner
 from symsync.statestore import HubStore
 from symsync_protocol.errors import HubError, HubLocked, HubRefused
-from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors, basename, join, shown
+from symsync_protocol.names import (
+    LOCK_DIR,
+    PART_PREFIX,
+    TEMPORARY_DIR,
+    TRASH_DIR,
+    ancestors,
+    basename,
+    join,
+    parent,
+    shown,
+)
 from symsync_protocol.stamps import Kind
 
 STALE_AFTER = 60.0
@@ -30,6 +42,9 @@ PATIENCE = 900.0
 """Seconds that a node waits for others who do show signs of life."""
 
 DISPLACED = "old"
+
+_TRIES = 5
+"""How often renames are taken up again over a new connection."""
 
 
 class LockLostError(HubError):
@@ -49,7 +64,10 @@ class Fence:
         self._audience = audience
         self._staging = f"{TEMPORARY_DIR}/{run}"
         self._held = f"{LOCK_DIR}/{run}"
+        self._parts: dict[str, str] = {}
+        """What ended runs left of large files on their way to the hub: where it lies, by name."""
         self._made: set[str] = set()
+        self._keeps = False
         self._kept = False
         self.holding = False
 
@@ -59,20 +77,57 @@ class Fence:
         return self._held if self.holding else self._staging
 
     def prepare(self, node: str) -> None:
-        """Make the staging folder, and remove what ended runs of this node left."""
+        """Make the staging folder, and remove what ended runs of this node left, but for parts of large files."""
         (problem,) = self._remote.make_directories([self._staging])
-        if problem is not None:
+        if problem is not None and problem.reason is not Reason.EXISTS:
             self._store.make_private(TEMPORARY_DIR)
             (problem,) = self._remote.make_directories([self._staging])
-        if problem is not None:
+        earlier = problem is not None and problem.reason is Reason.EXISTS  # an earlier round of this run left parts
+        if problem is not None and not earlier:
             raise HubError(f"the hub does not let us make {self._staging}: {problem.detail or problem.reason}")
         mine = [
             join(TEMPORARY_DIR, basename(entry.path))
             for entry in self._entries(TEMPORARY_DIR)
-            if owner(basename(entry.path)) == node.lower() and entry.path != self._staging
+            if owner(basename(entry.path)) == node.lower() and (earlier or entry.path != self._staging)
         ]
-        for folder in mine:
-            self._remove_tree(folder)
+        self._parts = self._sweep(mine)
+
+    def _sweep(self, folders: Sequence[str]) -> dict[str, str]:
+        """Remove staging folders with all that lies in them, but for parts of large files: where those lie, by name."""
+        tree, _ = below(self._remote, folders)
+        parts = {basename(path): path for path, entry in tree.items() if _is_part(entry) and parent(path) in folders}
+        keeping = {parent(path) for path in parts.values()}
+        kept = set(parts.values())
+        files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY and path not in kept]
+        emptied = [path for path, entry in tree.items() if entry.kind is Kind.DIRECTORY]
+        if files:
+            self._remote.remove_files(files)
+        gone = {*emptied, *folders} - keeping
+        if gone:
+            self._remote.remove_directories(sorted(gone, reverse=True))
+        return parts
+
+    def adopt(self, names: Collection[str]) -> None:
+        """Take over what ended runs of this node left of large files, as far as they are to be sent now and bear one of
+        these names; the rest goes. One that can't be had is sent anew."""
+        found, self._parts = self._parts, {}
+        wanted = [(path, self.part(name)) for name, path in found.items() if name in names]
+        moves = [(path, target) for path, target in wanted if path != target]
+        if moves:
+            self._remote.rename(moves)
+        self.drop([path for name, path in found.items() if name not in names])
+        folders = {parent(path) for path in found.values()} - {self._staging}
+        if folders:
+            self._remote.remove_directories(sorted(folders))
+
+    def drop(self, staged: Sequence[str]) -> None:
+        """Remove staged files that are of no use any more."""
+        if staged:
+            self._remote.remove_files(staged)
+
+    def part(self, name: str) -> str:
+        """The path of a large file on its way."""
+        return f"{self._staging}/{name}"
 
     def staged(self, number: int) -> str:
         """The path of the `number`th file on its way."""
@@ -157,56 +212,50 @@ class Fence:
             if problem is not None:
                 return False
             restored = self._put_back(join(LOCK_DIR, loot), loot)
+            if owner(holder) == owner(self._run):
+                self._save_parts(join(LOCK_DIR, loot))
             self._remove_tree(join(LOCK_DIR, loot))
             self._audience.note(f"the lock of {_who(holder)} was left behind and has been taken away")
         self._remote.remove_directories([LOCK_DIR])
         return restored
 
+    def _save_parts(self, folder: str) -> None:
+        """Large files that arrived and did not take their places go back to where this node's next plan finds them."""
+        parts = [entry.path for entry in self._entries(folder) if _is_part(entry)]
+        if parts:
+            self._remote.make_directories([self._staging])
+            self._remote.rename([(path, self.part(basename(path))) for path in parts])
+
     def _put_back(self, folder: str, label: str) -> bool:
         """What was displaced into a lock folder and not replaced goes back to its name, the rest to the trash; returns
         whether anything went back."""
         old = f"{folder}/{DISPLACED}"
-        tree, whole = self._tree(old)
-        if not whole:
+        tree, problems = below(self._remote, [old])
+        if problems:
             raise HubRefused(f"the hub's {old} can't be listed, where versions wait to be put back; run again")
         files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY]
         targets = [path[len(old) + 1 :] for path in files]
         present = self._remote.stat(targets) if targets else []
         back = [(path, target) for path, target, now in zip(files, targets, present, strict=True) if now is None]
-        problems = self._remote.rename(back) if back else []
-        for problem in problems:
+        refused = self._remote.rename(back) if back else []
+        for problem in refused:
             if problem is not None:
                 self._audience.problem(problem)
-        if any(problems) or len(back) < len(files):
+        if any(refused) or len(back) < len(files):
             self._keep(old, label)
-        return not all(problems)
-
-    def _tree(self, top: str) -> tuple[dict[str, Found], bool]:
-        """What lies below `top`, and whether that is all."""
-        found: dict[str, Found] = {}
-        whole = True
-        pending = [top]
-        while pending:
-            level = list(self._remote.listings(pending))
-            pending = []
-            for listing in level:
-                whole = whole and (listing.problem is None or listing.problem.reason is Reason.ABSENT)
-                for entry in listing.entries:
-                    found[entry.path] = entry
-                    if entry.kind is Kind.DIRECTORY:
-                        pending.append(entry.path)
-        return found, whole
+        return not all(refused)
 
     def _remove_tree(self, top: str) -> None:
-        tree, _ = self._tree(top)
+        tree, _ = below(self._remote, [top])
         files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY]
         folders = [path for path, entry in tree.items() if entry.kind is Kind.DIRECTORY]
         if files:
             self._remote.remove_files(files)
         self._remote.remove_directories([*sorted(folders, reverse=True), top])
 
-    def make_room(self, paths: Sequence[str]) -> None:
-        """Make the folders in which the versions at `paths` will be kept."""
+    def make_room(self, paths: Sequence[str], *, passing: bool = False) -> None:
+        """Make the folders in which the versions at `paths` will be kept, or which they only pass through."""
+        self._keeps = self._keeps or (bool(paths) and not passing)
         wanted = [self.displaced(path) for path in paths]
         folders = sorted({up for path in wanted for up in ancestors(path) if len(up) > len(self._held)} - self._made)
         if folders:
@@ -219,10 +268,35 @@ class Fence:
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         """Renames under the lock. Raises LockLostError where the folder was taken away."""
-        problems = self._remote.rename(pairs)
+        problems = self._rename_again(pairs, self._remote.rename(pairs))
         if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
             self.verify()
         return problems
+
+    def _rename_again(
+        self, pairs: Sequence[tuple[str, str]], problems: Sequence[Problem | None]
+    ) -> list[Problem | None]:
+        """Where the connection broke: what was uploaded into this run's own folder is either gone from there, and so
+        was renamed, or renamed now. All else is left: the server may still have the old connection's commands before
+        it, and displace what took the place since."""
+        outcomes = list(problems)
+        for _ in range(_TRIES):
+            lost = [
+                number
+                for number, ((old, _), problem) in enumerate(zip(pairs, outcomes, strict=True))
+                if problem is not None and problem.reason is Reason.LOST and parent(old) == self._held
+            ]
+            if not lost:
+                break
+            there = self._remote.stat([pairs[number][0] for number in lost])
+            self.verify()  # after the look: what a thief took away was not renamed
+            for number in [number for number, now in zip(lost, there, strict=True) if now is None]:
+                outcomes[number] = None
+            again = [number for number, now in zip(lost, there, strict=True) if isinstance(now, Found)]
+            for number, problem in zip(again, self._remote.rename([pairs[n] for n in again]), strict=True):
+                late = problem is not None and problem.reason is Reason.ABSENT  # done meanwhile, by the old connection
+                outcomes[number] = replace(problem, reason=Reason.LOST) if late and problem else problem
+        return outcomes
 
     def verify(self) -> None:
         """Raise LockLostError unless the lock is still ours."""
@@ -233,9 +307,10 @@ class Fence:
 
     def settle(self, *, keep_trash: bool) -> None:
         """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one."""
-        if self._made:
+        # Where versions only passed through, all folders are empty; one that is not still holds a version.
+        if self._made and (self._keeps or any(self._remote.remove_directories(sorted(self._made, reverse=True)))):
             old = f"{self._held}/{DISPLACED}"
-            if keep_trash:
+            if keep_trash or not self._keeps:
                 self._keep(old, self._run)
             else:
                 self.rename([(old, self._staging)])
@@ -245,12 +320,13 @@ class Fence:
     def release(self) -> None:
         """Let the next node in; where all was not settled, what was displaced and not replaced goes back first."""
         if not self.holding:
-            self._remove_tree(self._staging)
+            self._sweep([self._staging])
             return
         if self._made and not self._kept:
             self._put_back(self._held, self._run)
         (problem,) = self._remote.remove_directories([self._held])
         if problem is not None and problem.reason is not Reason.ABSENT:
+            self._save_parts(self._held)
             self._remove_tree(self._held)
         self._remote.remove_directories([LOCK_DIR])
         self.holding = False
@@ -274,12 +350,16 @@ class Fence:
             self._remove_tree(join(TRASH_DIR, label))
 
     def _size_of(self, label: str) -> int:
-        tree, _ = self._tree(join(TRASH_DIR, label))
+        tree, _ = below(self._remote, [join(TRASH_DIR, label)])
         return sum(entry.stamp.size for entry in tree.values())
 
 
 def _is_run(entry: Found) -> bool:
     return entry.kind is Kind.DIRECTORY
+
+
+def _is_part(entry: Found) -> bool:
+    return entry.kind is Kind.FILE and basename(entry.path).startswith(PART_PREFIX)
 
 
 def _who(run: str | None) -> str:

@@ -33,6 +33,7 @@ from symsync.retention import Retention, owner
 from symsync.rules import Links, Rules
 from symsync_protocol.errors import Stopped, UsageError
 from symsync_protocol.names import (
+    PART_PREFIX,
     STATE_DIR,
     TEMPORARY_DIR,
     TRASH_DIR,
@@ -44,6 +45,9 @@ from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import Meta
 
 _PRIVATE = 0o700
+
+KEPT_PARTS = 7 * 86_400
+"""Seconds after which a part of a large file that no run went on with is removed."""
 
 
 class Folder:
@@ -58,6 +62,8 @@ class Folder:
         self._trash = root / TRASH_DIR / run
         self._checked: set[str] = set()
         self._count = 0
+        self._parts: dict[str, Path] = {}
+        """What ended runs left of large files on their way in, by name."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -79,12 +85,12 @@ class Folder:
             os.close(handle)
 
     def _sweep(self) -> None:
-        """Remove what ended runs of this node left: whoever holds the lock is the only one. Other nodes' files lie here
-        too where this directory is their hub."""
+        """Remove what ended runs of this node left, but for parts of large files: whoever holds the lock is the only
+        one. Other nodes' files lie here too where this directory is their hub."""
         tmp = self.root / TEMPORARY_DIR
         for label in os.listdir(tmp) if tmp.is_dir() else ():
             if owner(label) == owner(self._run):
-                shutil.rmtree(tmp / label, ignore_errors=True)
+                self._parts |= _clear(tmp / label)
 
     def scan(self, rules: Rules) -> Scan:
         """All entries that take part, with their stamps. What can't be read is unknown, never absent."""
@@ -191,6 +197,16 @@ class Folder:
             self._tmp.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         self._count += 1
         return self._tmp / str(self._count)
+
+    def part(self, name: str) -> tuple[Path, int]:
+        """The file for a large file on its way in, and how many of its bytes are there: what was cut off under the same
+        name, in this run or an earlier one."""
+        self._tmp.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        target = self._tmp / name
+        left = self._parts.pop(name, None)
+        if left is not None:
+            left.replace(target)
+        return target, target.stat().st_size if target.exists() else 0
 
     def make_durable(self) -> None:
         """Wait until what arrived is on disk, before any state claims it."""
@@ -405,8 +421,8 @@ class Folder:
         return problem_from(path, error)
 
     def clear(self) -> None:
-        """Remove this run's temporary files."""
-        shutil.rmtree(self._tmp, ignore_errors=True)
+        """Remove this run's temporary files, but for parts of large files that were cut off."""
+        _clear(self._tmp)
         with suppress(OSError):
             self._tmp.parent.rmdir()
 
@@ -422,6 +438,27 @@ class Folder:
             sizes = functools.cache(lambda label: _bytes_below(trash / label))
             for label in retention.outlived(os.listdir(trash), time.time(), sizes):
                 shutil.rmtree(trash / label, ignore_errors=True)
+
+
+def _clear(folder: Path) -> dict[str, Path]:
+    """Remove a run's temporary files, and the folder if nothing stays: the parts of large files, by name."""
+    parts: dict[str, Path] = {}
+    with suppress(OSError):
+        # Where this directory is a hub, too, others can lay links here.
+        entries = [] if folder.is_symlink() else list(folder.iterdir())
+        parts = {entry.name: entry for entry in entries if entry.name.startswith(PART_PREFIX) and _is_young(entry)}
+        for entry in entries if parts else ():
+            if entry.name not in parts:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    if not parts:
+        shutil.rmtree(folder, ignore_errors=True)
+    return parts
+
+
+def _is_young(part: Path) -> bool:
+    """Whether a run may still go on with it."""
+    status = part.lstat()
+    return stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime < KEPT_PARTS
 
 
 def _bytes_below(top: Path) -> int:

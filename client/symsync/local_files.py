@@ -190,6 +190,15 @@ def _rename_claimed(source: str | Path, target: str | Path, source_dir: int | No
         os.unlink(source, dir_fd=source_dir)
 
 
+def boot() -> str | None:
+    """What tells this start of the computer from all others, None where nothing does. What was written under the same
+    one can be read back, on disk or not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
 def sync_filesystem(directory: str | Path | int) -> None:
     """Wait until everything written so far to the file system that holds `directory` (a path or a descriptor) is on
     disk: syncfs(2), which also reports a failed write-back (Linux 5.8), else sync(2), which does not."""

@@ -209,9 +209,11 @@ class _Pairer:
         says that it is the one we wrote."""
         name = next((n for n in folder.sizes if same_name(n, self._settings.node)), None)
         if name is None:
-            return None, None, None
+            if local is None:
+                return None, None, None
+            name = self._settings.node  # the listing may have left it out
         own = met.own
-        as_left = own is not None and folder.sizes[name] == own.size and not own.torn
+        as_left = own is not None and folder.sizes.get(name) == own.size and not own.torn
         if as_left and local is not None and local.generation.id == met.generation:
             return own, local, None
         try:
@@ -220,7 +222,7 @@ class _Pairer:
             raise
         except StateDamaged as error:
             self._audience.note(f"{error}; it is written anew")
-            return Recorded(folder.sizes[name], 0, 0, torn=True), None, None
+            return Recorded(folder.sizes.get(name, 0), 0, 0, torn=True), None, None
         if file is None:
             return None, None, None
         view = file.state.swapped() if file.state else None

@@ -3,12 +3,15 @@
 Each run's displaced versions lie in one folder of `.sync.trash/`, named after the run: `20261120T093015Z-NODE-TOKEN`.
 """
 
+import calendar
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _STAMP_LENGTH = 16
+_LABEL = re.compile(r"(\d{8}T\d{6}Z)-([A-Za-z0-9-]+)-([A-Za-z0-9]+)")
 _DAY = 86_400
 
 SPARED = _DAY
@@ -23,6 +26,30 @@ def run_label(node: str, now: float, token: str) -> str:
 def owner(label: str) -> str:
     """The node in a run's label, in lower case, for names are compared without case."""
     return "-".join(label.split("-")[1:-1]).lower()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Run:
+    """What a run's label tells, in the order in which runs began, as far as their nodes' clocks agree."""
+
+    began: int
+    """Seconds since 1970."""
+    label: str
+    node: str
+    token: str
+    """The label's last part, which tells it from all others."""
+
+
+def run_of(label: str) -> Run | None:
+    """The run that `label` names, None where it is no run's label: it may come from a hub, and be anything."""
+    match = _LABEL.fullmatch(label)
+    if match is None:
+        return None
+    try:
+        began = calendar.timegm(time.strptime(match[1], _FORMAT))
+    except ValueError:
+        return None
+    return Run(began, label, match[2], match[3])
 
 
 @dataclass(frozen=True, slots=True)

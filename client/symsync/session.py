@@ -32,7 +32,8 @@ from symsync.retention import Retention, run_label
 from symsync.settings import Settings
 from symsync.statestore import HubStore, Met, NodeStore, Recorded
 from symsync.survey import View, survey
-from symsync_protocol.errors import HubError, HubRefused
+from symsync_protocol.errors import HubError, HubRefused, Stopped
+from symsync_protocol.names import LOCK_DIR
 from symsync_protocol.state import Generation, Intent, PairState
 
 __all__ = ["Meeting", "meet", "preview", "run"]
@@ -83,6 +84,7 @@ class _Session:
         self._nodes = NodeStore(settings.directory)
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
+        self._waited = False
 
     def preview(self) -> Result:
         pairing = pair(self._settings, self._nodes, self._remote, self._audience)
@@ -113,7 +115,12 @@ class _Session:
         if pairing.journal is not None:
             self._pick_up(pairing, view, pairing.journal)
             return self._attempt()
-        check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
+        try:
+            check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
+        except Stopped:
+            if self._waited or not self._wait_for_others(pairing.remote):
+                raise
+            return self._attempt()
         if not self._anything(pairing, view):
             if view.met != pairing.met:
                 self._nodes.remember(pairing.there.name, view.met)
@@ -127,6 +134,8 @@ class _Session:
                 fence,
                 self._audience,
                 view.recorded,
+                origin=settings.location.shown,
+                fresh=_fresh(view.began, pairing.met.clock_offset_ns),
                 filemode=settings.filemode,
                 dirmode=settings.dirmode,
             )
@@ -137,6 +146,18 @@ class _Session:
             if outcome.decision.touches or outcome.failed:
                 self._audience.finished(outcome)
         return _result(pairing, view, execution, outcomes, pairing.ground.newest + 1, agreement), unfinished(outcomes)
+
+    def _wait_for_others(self, remote: Remote) -> bool:
+        """Whether a node was at work on the hub, or had died there; it is over now. What it had moved aside looked as
+        if somebody had removed it."""
+        (locked,) = remote.stat([LOCK_DIR]) if self._writes_hub else [None]
+        if locked is None:
+            return False
+        self._waited = True
+        with self._fenced(remote) as fence:
+            if fence is not None:
+                fence.acquire()
+        return True
 
     @contextmanager
     def _fenced(self, remote: Remote) -> Iterator[Fence | None]:

@@ -13,7 +13,7 @@ from symsync.core.modes import Status
 from symsync.core.plan import Rules as PlanRules
 from symsync.core.plan import newer_side, one_way, plan
 from symsync.core.steps import Decision, Pair
-from symsync.core.values import Found, Problem, Reason, Scan, Side
+from symsync.core.values import Found, Listing, Problem, Reason, Scan, Side
 from symsync.events import Audience, Phase
 from symsync.folder import Folder, link_digest
 from symsync.local_files import CLOCK_STEP_NS
@@ -21,7 +21,7 @@ from symsync.meeting import Pairing
 from symsync.remotes.base import Fetch, Fetched
 from symsync.rules import Rules
 from symsync.settings import ConflictRule, Settings
-from symsync.statestore import HubStore, Met, NodeStore, Other, announced, refreshed
+from symsync.statestore import HubStore, Met, NodeStore, Other, StateFolder, announced, refreshed
 from symsync_protocol.errors import HubRefused, StateDamaged, Stopped
 from symsync_protocol.names import IGNORE_FILE, ancestors, basename, same_name
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
@@ -84,17 +84,20 @@ class _Survey:
     def view(self) -> View:
         settings, pairing = self._settings, self._pairing
         self._audience.phase(Phase.SCANNING)
-        rules = self._rules()
+        root = self._list_root()
+        rules = self._rules(root)
         with ThreadPoolExecutor(1) as pool:
             local = pool.submit(self._folder.scan, rules)
-            there = self._scan_hub(rules)
+            there = self._scan_hub(rules, root)
             here = local.result()
         self._audience.phase(Phase.COMPARING)
         self._problems += [*here.problems, *there.problems]
         met, known, copies = self._learn(here, there)
         if self._remote.traits.hides_dots:
             there = self._with_hidden(here, there, rules)
+        there = self._beyond_limit(here, there, rules)
         base = self._base(here, there, rules)
+        there = self._confirmed(base, there, rules)
         left_out = {*copies, *self._announced_here()}
         pairs = compare(base, here, there, Learnt(others=known), left_out)
         began = self._let_hub_tick(pairs)
@@ -143,13 +146,22 @@ class _Survey:
             time.sleep(wait / SECOND)
         return time.time_ns()
 
-    def _rules(self) -> Rules:
+    def _list_root(self) -> Listing:
+        """The hub's root, which shows before all else what is to be left out."""
+        (root,) = self._remote.listings([""])
+        if root.problem is not None and not root.entries:
+            raise HubRefused(f"the hub's directory can't be listed: {root.problem.detail or root.problem.reason}")
+        return root
+
+    def _rules(self, root: Listing) -> Rules:
         """What takes part. While `.sync.ignore` differs between the sides, both texts hold."""
         state = self._pairing.ground.state
         texts = []
         with suppress(FileNotFoundError):
             texts.append(self._folder.path(IGNORE_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-        (found,) = self._remote.stat([IGNORE_FILE])
+        found: Found | Problem | None = next((entry for entry in root.entries if entry.path == IGNORE_FILE), None)
+        if found is None and (self._remote.traits.hides_dots or root.problem is not None):
+            (found,) = self._remote.stat([IGNORE_FILE])
         if isinstance(found, Found) and found.kind is Kind.FILE:
             entry = state.entries.get(IGNORE_FILE) if state else None
             if entry is None or not same(entry.there, found.stamp) or not texts:
@@ -160,19 +172,16 @@ class _Survey:
             includedots=settings.includedots, allowblanks=settings.allowblanks, ignores=tuple(dict.fromkeys(texts))
         )
 
-    def _scan_hub(self, rules: Rules) -> Scan:
-        """Walk the hub's tree, a level at a time. What could not be listed whole is unknown."""
+    def _scan_hub(self, rules: Rules, root: Listing) -> Scan:
+        """Walk the hub's tree from its root, a level at a time. What could not be listed whole is unknown."""
         entries: dict[str, Found] = {}
         unknown: set[str] = set()
         problems: list[Problem] = []
-        level = [""]
-        while level:
+        listings: Iterable[Listing] = [root]
+        while True:
             deeper: list[str] = []
-            for listing in self._remote.listings(level):
+            for listing in listings:
                 if listing.problem is not None:
-                    reason = listing.problem.detail or listing.problem.reason
-                    if not listing.directory and not listing.entries:
-                        raise HubRefused(f"the hub's directory can't be listed: {reason}")
                     unknown.add(listing.directory)
                     problems.append(listing.problem)
                 for found in listing.entries:
@@ -186,20 +195,15 @@ class _Survey:
                     entries[found.path] = found
                     if found.kind is Kind.DIRECTORY:
                         deeper.append(found.path)
-            level = deeper
+            if not deeper:
+                break
+            listings = self._remote.listings(deeper)
         return Scan(entries, frozenset(unknown), tuple(problems))
 
     def _with_hidden(self, here: Scan, there: Scan, rules: Rules) -> Scan:
         """What listings leave out is asked for one by one: `.sync.ignore`, what any node's state knows of, and what
         this node has."""
-        own = self._pairing.ground.state
-        states = [state for state in (own, *(file.state for file in self._others)) if state is not None]
-        kinds = {IGNORE_FILE: Kind.FILE, **{path: entry.kind for path, entry in here.entries.items()}}
-        for state in states:
-            kinds.update((path, entry.there.kind) for path, entry in state.entries.items())
-            kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())
-        copies = (conflict.copy_there for conflict in own.conflicts.values()) if own else ()
-        kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
+        kinds = {IGNORE_FILE: Kind.FILE, **self._known_kinds(here)}
         hidden = [
             path
             for path in sorted(kinds.keys() - there.entries.keys())
@@ -210,6 +214,56 @@ class _Survey:
         found = {path: entry for path, entry in now.items() if isinstance(entry, Found)}
         unknown = {path for path, entry in now.items() if isinstance(entry, Problem)}
         return replace(there, entries={**there.entries, **found}, unknown=there.unknown | unknown)
+
+    def _beyond_limit(self, here: Scan, there: Scan, rules: Rules) -> Scan:
+        """Where a listing was cut short, as beyond 10,000 entries on Pure-FTPd, all that any node's state knows there,
+        and what this node has, is asked for one by one. Nothing else can be removed, or be in the way."""
+        cut = {
+            problem.path for problem in there.problems if problem.reason is Reason.CUT and problem.path in there.unknown
+        }
+        if not cut:
+            return there
+        kinds = self._known_kinds(here)
+        beyond = [
+            path
+            for path in sorted(kinds.keys() - there.entries.keys())
+            if not cut.isdisjoint(("", *ancestors(path)))
+            and not rules.excludes_wholly(path, directory=kinds[path] is Kind.DIRECTORY)
+        ]
+        now = dict(zip(beyond, self._remote.stat(beyond) if beyond else [], strict=True))
+        found = {
+            path: entry for path, entry in now.items() if isinstance(entry, Found) and entry.kind is not Kind.OTHER
+        }
+        unknown = {path for path, entry in now.items() if entry is not None and path not in found}
+        return replace(there, entries={**there.entries, **found}, unknown=(there.unknown - cut) | unknown)
+
+    def _known_kinds(self, here: Scan) -> dict[str, Kind]:
+        """What this node has and what any node's state tells of the hub."""
+        own = self._pairing.ground.state
+        kinds = {path: entry.kind for path, entry in here.entries.items()}
+        for state in (own, *(file.state for file in self._others)):
+            if state is not None:
+                kinds.update((path, entry.there.kind) for path, entry in state.entries.items())
+                kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())
+        copies = (conflict.copy_there for conflict in own.conflicts.values()) if own else ()
+        kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
+        return kinds
+
+    def _confirmed(self, base: Base, there: Scan, rules: Rules) -> Scan:
+        """What the state knows and no listing shows is asked for: where it is there all the same, a listing was cut
+        short without a word, and its absence is neither a deletion nor a decision."""
+        copies = (conflict.copy_there for conflict in base.conflicts.values())
+        known = {*base.entries, *base.conflicts, *(copy.path for copy in copies if copy is not None)}
+        missing = {path for path in known if path not in there.entries and there.knows(path)}
+        asked = [
+            path
+            for path in sorted(missing)
+            if not missing.intersection(ancestors(path)) and not rules.excludes_wholly(path, directory=False)
+        ]
+        now = self._remote.stat(asked) if asked else []
+        hidden = [path for path, entry in zip(asked, now, strict=True) if entry is not None]
+        self._problems += [Problem(path, Reason.CUT, "on the hub, but not in its listing: left") for path in hidden]
+        return replace(there, unknown=there.unknown.union(hidden)) if hidden else there
 
     def _recorded(self, path: str) -> list[Stamp]:
         """The stamps that other nodes' states hold of a path on the hub."""
@@ -233,6 +287,8 @@ class _Survey:
             or _news(state, there, Side.THERE)
         )
         remembered: dict[str, Other] = {}
+        if not wanted and state is not None and _is_all_there(state, here, there) and self._is_known(pairing.folder):
+            return met, {}, {copy for other in met.others.values() for copy in other.copies}
         for name, size in sorted(self._hubs.folder().sizes.items()):
             if same_name(name, self._settings.node):
                 continue
@@ -253,6 +309,11 @@ class _Survey:
         self._refuse_cycles()
         copies = {copy for other in remembered.values() for copy in other.copies}
         return replace(met, others=remembered), _knowledge(self._others, there), copies
+
+    def _is_known(self, folder: StateFolder) -> bool:
+        """Whether no other node has recorded anything since its state was last read here."""
+        sizes = {name: size for name, size in folder.sizes.items() if not same_name(name, self._settings.node)}
+        return sizes == {name: other.size for name, other in self._pairing.met.others.items()}
 
     def _refuse_cycles(self) -> None:
         """A node that is met at two of this node's hubs would chase deletions round for ever."""
@@ -339,6 +400,11 @@ def _news(state: PairState, scan: Scan, side: Side) -> bool:
         if entry is None or not same(entry.here if side is Side.HERE else entry.there, found.stamp):
             return True
     return False
+
+
+def _is_all_there(state: PairState, here: Scan, there: Scan) -> bool:
+    """Whether either side has all that the state knows, and nothing is undecided: then nobody's word is needed."""
+    return not state.conflicts and state.entries.keys() <= here.entries.keys() & there.entries.keys()
 
 
 def _without(scan: Scan, paths: frozenset[str]) -> Scan:

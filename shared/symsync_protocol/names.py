@@ -12,6 +12,9 @@ TRASH_DIR = ".sync.trash"
 OWN_DIRS = (STATE_DIR, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR)
 """What symsync keeps in a directory that takes part, found by name and never by listing."""
 
+PART_PREFIX = "part-"
+"""In TEMPORARY_DIR: begins the name of a large file on its way; the rest tells which content it is the beginning of."""
+
 IGNORE_FILE = ".sync.ignore"
 """At the root only: the one reserved name that travels."""
 

@@ -29,6 +29,8 @@ class Expects:
     """Names that only a directory can't have here."""
     root_may_all: str = ""
     """Why permission bits don't bind here; empty where they do."""
+    begins_anew: str = ""
+    """Why a store that was cut off can't go on here; empty where it can."""
     silent_on_directories: str = ""
     """Why the hub can't tell what kept it from removing a directory; empty where it can."""
 

@@ -20,6 +20,8 @@ REFUSED_NAMES = {
 """What each server can't store as it is sent."""
 REFUSED_DIRECTORIES = {"proftpd": {"star*?[x]{y}": "MKD of a name with * is 550 Invalid directory name"}}
 
+BEGINS_ANEW = {"proftpd": "AllowStoreRestart is off unless its owner says otherwise"}
+
 
 class TestFtpServers(RemoteContract):
     @pytest.fixture(params=["vsftpd", "proftpd", "pure-ftpd"])
@@ -28,5 +30,9 @@ class TestFtpServers(RemoteContract):
         server = request.param
         return Hub(
             lambda: FtpRemote.open(location),
-            Expects(refused_names=REFUSED_NAMES[server], refused_directories=REFUSED_DIRECTORIES.get(server, {})),
+            Expects(
+                refused_names=REFUSED_NAMES[server],
+                refused_directories=REFUSED_DIRECTORIES.get(server, {}),
+                begins_anew=BEGINS_ANEW.get(server, ""),
+            ),
         )

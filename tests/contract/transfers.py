@@ -30,6 +30,10 @@ from symsync_protocol.stamps import Kind
 MANY = 300
 LARGE = os.urandom(1 << 20) * 5
 
+HUGE = os.urandom(20 << 20)
+SENT_TWICE = 8 << 20
+"""How far a remote may go back to be certain."""
+
 ODD_NAMES = [
     " leading blank",
     "trailing blank ",
@@ -64,6 +68,11 @@ ODD_NAMES = [
 
 
 class StoreContract(Bench):
+    @pytest.fixture(autouse=True)
+    def nobody_else_writes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No broken connection's bytes are still on their way here, so nobody has to wait for them."""
+        monkeypatch.setattr("symsync.remotes.ftp.store.QUIET_SECONDS", 0)
+
     def test_stored_stamp_and_digest(self, remote: Remote, sources: Sources) -> None:
         """What was stored bears the stamp that listing and stat tell, and the digest of what was sent."""
         make(remote, "d")
@@ -153,6 +162,32 @@ class StoreContract(Bench):
                 file.write(b"more")
 
         assert Reason.CHANGED is reason(only(remote.store([Store(source, "f")], grow)))
+
+    @pytest.mark.parametrize("left", [0, 1 << 20, len(HUGE) - (6 << 20), len(HUGE)])
+    def test_store_goes_on(self, hub: Hub, remote: Remote, sources: Sources, left: int) -> None:
+        """Where a store was cut off the next one goes on: only the rest travels, and at most a few megabytes twice."""
+        put(remote, sources, "f", HUGE[:left])
+        for _ in range(2):
+            counted: list[int] = []
+            job = Store(sources.file(HUGE), "f", mtime_ns=TIME, mode=0o640, resume=True)
+            stored = only(remote.store([job], counted.append))
+            assert isinstance(stored, Stored), stored
+            assert (sha256(HUGE).digest(), len(HUGE)) == (stored.digest, stored.found.stamp.size)
+            assert stored.found.stamp == there(remote, "f").stamp
+            assert HUGE == get(remote, sources, "f")
+            if hub.expects.begins_anew or not remote.traits.appends:
+                assert len(HUGE) == sum(counted)
+            else:
+                assert len(HUGE) - left <= sum(counted) <= min(len(HUGE), len(HUGE) - left + SENT_TWICE)
+            left = len(HUGE)
+
+    def test_nothing_to_go_on_with(self, remote: Remote, sources: Sources) -> None:
+        """Where nothing lies, or more than the source has, the whole is stored."""
+        put(remote, sources, "longer", HUGE)
+        jobs = [Store(sources.file(LARGE), path, resume=True) for path in ("free", "longer")]
+        outcomes = list(remote.store(jobs))
+        assert [True, True] == [isinstance(outcome, Stored) for outcome in outcomes]
+        assert [LARGE, LARGE] == [get(remote, sources, path) for path in ("free", "longer")]
 
     def test_jobs_are_drawn_as_needed(self, remote: Remote, sources: Sources) -> None:
         """An endless supply of jobs does not keep the first outcomes waiting."""

@@ -1,8 +1,8 @@
 """What the scenarios are made of: a hub, any number of nodes, and people who work in each of these places.
 
-    Place    a directory and what a person does in it, past symsync
-    Hub      where all nodes meet: how it is reached, and the place behind it
-    Fleet    one hub and its nodes, each with its own configuration; synchronised in this process or by the real command
+Place    a directory and what a person does in it, past symsync
+Hub      where all nodes meet: how it is reached, and the place behind it
+Fleet    one hub and its nodes, each with its own configuration; synchronised in this process or by the real command
 """
 
 import os
@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_IMODE
-from typing import Any
+from typing import IO, Any
 
 from symsync import session
 from symsync.config import load
@@ -303,22 +303,38 @@ def command(*arguments: str, password: str | None = None, bound: bool = False, h
     `bound`: permission bits bind it even where the tests run as the superuser. `home`: the user's; there is none
     unless it is given.
     """
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in ("SYMSYNC_PASSWORD", "SSH_AUTH_SOCK")},
-        **({"SYMSYNC_PASSWORD": password} if password is not None else {}),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "HOME": str(home) if home is not None else "/nonexistent",
-    }
     before = [sys.executable, "-c", _WITHOUT_POWERS] if bound else [sys.executable]
     done = subprocess.run(
         [*before, "-c", _RUN, *arguments],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env=environment,
+        env=_environment(password, home),
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def begin(*arguments: str, told: IO[str] | int = subprocess.PIPE, **variables: str) -> subprocess.Popen[str]:
+    """The same, still at work: to be waited for, or ended, by its caller. `told`: where what it says goes; `variables`
+    are further ones of its environment."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _RUN, *arguments],
+        stdout=told,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=_environment() | variables,
+    )
+
+
+def _environment(password: str | None = None, home: Path | None = None) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ("SYMSYNC_PASSWORD", "SSH_AUTH_SOCK")},
+        **({"SYMSYNC_PASSWORD": password} if password is not None else {}),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "HOME": str(home) if home is not None else "/nonexistent",
+    }
 
 
 class Fleet:
@@ -379,3 +395,17 @@ def versions(tree: Tree, path: str) -> list[bytes]:
     """The contents in `tree` of `path` and of all that is named after it, sorted."""
     names = (name for name in tree if basename(name) == path or basename(name).startswith(f"{path}."))
     return sorted(item for name in names if isinstance(item := tree[name], bytes))
+
+
+def differing(expected: Tree, actual: Tree) -> list[str]:
+    """What the two do not have in common, in lines short enough to be read."""
+    absent = "nothing"
+    return [
+        f"{path}: {_shown(expected.get(path, absent))}, but {_shown(actual.get(path, absent))}"
+        for path in sorted({*expected, *actual})
+        if expected.get(path, absent) != actual.get(path, absent)
+    ]
+
+
+def _shown(item: Item) -> str:
+    return f"{len(item)} bytes {item[:20]!r}" if isinstance(item, bytes) else item or "a directory"

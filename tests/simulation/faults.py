@@ -1,9 +1,12 @@
 """Faults: what can happen to a run before and after each of its effects, on the hub as on the node.
 
 An *effect* is the smallest thing that a run changes: one rename, one file stored, one state written. They are counted
-from 1 in the order in which the run comes to them; a fault is due at one number.
+from 1 in the order in which the run comes to them; a fault is due at one number. `SHORT` and `SILENT` count listings.
 """
 
+import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -40,6 +43,8 @@ class Fault(StrEnum):
     """The program ends before it."""
     TORN = "torn"
     """The program ends in the middle of it, where it has one: half the bytes are written. Else right after it."""
+    POWER = "power"
+    """The power fails before it: what the run wrote on its node and did not sync is cut off."""
     CUT = "cut"
     """The connection is lost before it; only effects on the hub count."""
     UNANSWERED = "unanswered"
@@ -48,11 +53,50 @@ class Fault(StrEnum):
     """The hub says no to it, for no reason that lasts; only effects on the hub count."""
     SHORT = "short"
     """Not an effect but a listing is due: it lacks its last entry, and says that it is cut short."""
+    SILENT = "silent"
+    """The same, but it does not say so."""
+    HALF = "half"
+    """Half of a transfer arrives, and the hub reports success; only transfers and appended records have halves."""
     MEANWHILE = "meanwhile"
     """Somebody else does something before it."""
 
 
-_ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, Fault.REFUSED)
+_ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, Fault.REFUSED, Fault.HALF)
+_OF_LISTINGS = (Fault.SHORT, Fault.SILENT)
+
+
+class Disk:
+    """What of a directory would outlast a power cut: names and attributes at once, bytes when they were synced."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._synced: dict[int, int] = {}
+        self.sync()
+
+    def _files(self) -> Iterator[tuple[str, os.stat_result]]:
+        for directory, _, names in os.walk(self._root):
+            for name in names:
+                path = os.path.join(directory, name)
+                status = os.lstat(path)
+                if stat.S_ISREG(status.st_mode):
+                    yield path, status
+
+    def sync(self) -> None:
+        """All bytes are on the disk now: syncfs(2)."""
+        self._synced = {status.st_ino: status.st_size for _, status in self._files()}
+
+    def sync_file(self, descriptor: int) -> None:
+        """One file's are: fsync(2)."""
+        status = os.fstat(descriptor)
+        self._synced[status.st_ino] = status.st_size
+
+    def power_cut(self) -> None:
+        """What is not on the disk is gone."""
+        for path, status in list(self._files()):
+            lasting = self._synced.get(status.st_ino, 0)
+            if lasting < status.st_size:
+                os.truncate(path, lasting)
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @dataclass
@@ -65,6 +109,8 @@ class Faults:
     count: int = 0
     log: list[str] = field(default_factory=list)
     """Every effect so far, for who wants to know what a number stood for."""
+    disk: Disk | None = None
+    """The node's, where the power is to fail."""
     happened: bool = False
     """Whether the fault was met: runs with fewer effects end as if there were none."""
     _listings: int = 0
@@ -84,14 +130,14 @@ class Faults:
 
     @contextmanager
     def on_hub(self, what: str) -> Iterator[Fault | None]:
-        """One effect on the hub; yields TORN where only half of it shall be done, and REFUSED where nothing shall."""
+        """One effect on the hub; yields TORN or HALF where half of it shall be done, REFUSED where nothing shall."""
         self.check_connection()
         due = self._is_due(what)
         if due and self.fault is Fault.CUT:
             self._cut = True
             self.check_connection()
         with self._on_either(due) as part:
-            yield Fault.REFUSED if due and self.fault is Fault.REFUSED else part
+            yield self.fault if due and self.fault in (Fault.REFUSED, Fault.HALF) else part
         if due and self.fault is Fault.UNANSWERED:
             self._cut = True
             self.check_connection()
@@ -106,26 +152,40 @@ class Faults:
         with self._on_either(self._is_due(what)):
             yield
 
+    def synced(self, descriptor: int | None = None) -> None:
+        """A file's bytes, or all, are on the node's disk now."""
+        if self.disk is None:
+            return
+        if descriptor is None:
+            self.disk.sync()
+        else:
+            self.disk.sync_file(descriptor)
+
     def seen(self, listing: Listing) -> Listing:
         """A listing as the run gets to see it."""
         self._listings += 1
-        if self.fault is not Fault.SHORT or self._listings != self.at:
+        if self.fault not in _OF_LISTINGS or self._listings != self.at:
             return listing
         self.happened = True
+        short = replace(listing, entries=listing.entries[:-1])
+        if self.fault is Fault.SILENT:
+            return short
         problem = Problem(listing.directory, Reason.CUT, "the simulated listing was cut short")
-        return replace(listing, entries=listing.entries[:-1], problem=listing.problem or problem)
+        return replace(short, problem=listing.problem or problem)
 
     def _is_due(self, what: str) -> bool:
         self.count += 1
         self.log.append(f"{self.count} {what}")
-        due = self.fault not in (None, Fault.SHORT) and self.count == self.at
+        due = self.fault is not None and self.fault not in _OF_LISTINGS and self.count == self.at
         self.happened = self.happened or due
         return due
 
     @contextmanager
     def _on_either(self, due: bool) -> Iterator[Fault | None]:
-        if due and self.fault is Fault.CRASH:
+        if due and self.fault in (Fault.CRASH, Fault.POWER):
             self._ended = True
+            if self.fault is Fault.POWER and self.disk is not None:
+                self.disk.power_cut()
             self.check_alive()
         if due and self.fault is Fault.MEANWHILE:
             self.meanwhile()
@@ -168,7 +228,8 @@ class FaultyRemote(Remote):
             with self._faults.on_hub(f"fetch {job.path}") as part:
                 refused = part is Fault.REFUSED
                 outcomes = [(job, _refusal(job.path))] if refused else list(self._inner.fetch([job], progress))
-            yield from outcomes
+            for outcome in outcomes:
+                yield _half_fetched(outcome) if part is Fault.HALF and isinstance(outcome, Fetched) else outcome
 
     def store(
         self, jobs: Iterable[Store], progress: Progress = no_progress
@@ -177,7 +238,16 @@ class FaultyRemote(Remote):
             with self._faults.on_hub(f"store {job.path}") as part:
                 refused = part is Fault.REFUSED
                 outcomes = [(job, _refusal(job.path))] if refused else list(self._inner.store([job], progress))
-            yield from outcomes
+            for outcome in outcomes:
+                yield self._half_stored(outcome) if part is Fault.HALF and isinstance(outcome, Stored) else outcome
+
+    def _half_stored(self, stored: Stored) -> Stored:
+        """As if only half of the file had come through, for which the hub reports success."""
+        path = stored.job.path
+        data = self._inner.read(path) or b""
+        self._inner.write(path, data[: len(data) // 2])
+        (now,) = self._inner.stat([path])
+        return replace(stored, found=now) if isinstance(now, Found) else stored
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         return [self._one(f"rename {old} {new}", self._inner.rename, (old, new)) for old, new in pairs]
@@ -211,6 +281,8 @@ class FaultyRemote(Remote):
     def write(self, path: str, data: bytes) -> None:
         with self._faults.on_hub(f"write {path}") as part:
             self._inner.write(path, _part(data, part))
+            if part is Fault.HALF:
+                raise HubRefused("the simulated hub holds only half of what was written")
 
     def append(self, path: str, data: bytes) -> None:
         with self._faults.on_hub(f"append {path}") as part:
@@ -226,7 +298,15 @@ class FaultyRemote(Remote):
 def _part(data: bytes, part: Fault | None) -> bytes:
     if part is Fault.REFUSED:
         raise HubRefused("the simulated hub said no")
-    return data[: len(data) // 2] if part is Fault.TORN else data
+    return data[: len(data) // 2] if part in (Fault.TORN, Fault.HALF) else data
+
+
+def _half_fetched(fetched: Fetched) -> Fetched:
+    """As if only half of the file had come through, for which the hub reports success."""
+    data = fetched.job.target.read_bytes()
+    data = data[: len(data) // 2]
+    fetched.job.target.write_bytes(data)
+    return replace(fetched, size=len(data), digest=hashlib.sha256(data).digest())
 
 
 def _refusal(path: str) -> Problem:
@@ -251,6 +331,8 @@ def faulty_node(faults: Callable[[], Faults]) -> dict[str, Any]:
     return {
         "symsync.session.NodeStore": store,
         "symsync.session.Folder": folder,
+        "symsync.folder.sync_filesystem": lambda _root: faults().synced(),
+        "os.fsync": lambda descriptor: faults().synced(descriptor),
         "symsync.folder.rename_exchange": guarded("exchange", rename_exchange),
         "symsync.folder.rename_noreplace": guarded("rename", rename_noreplace),
     }

@@ -20,7 +20,9 @@ A history is a line with the world's setting and a line for each operation, `PLA
     a sync meanwhile 5 b sync  ... at which somebody else does something
     a sync2                    ... with its second hub
     a swap                     the hub, a directory too, synchronises with a's directory as its hub; faults as above
-    a mirror                   the node a runs in this mode; original, master, slave
+    a mirror                   the node a runs in this mode; original, master, slave; faults as above
+    hub clock -3600            the clock of a place is off by so many seconds from now on
+    hub zone 7200              the hub shows all its times by so many seconds later than they are
     a backup, a restore        a backup comes back; move: on another disk; lose: there is no backup
     world wait 1500            milliseconds pass
 
@@ -146,9 +148,11 @@ class Profile(StrEnum):
     ROLES = "roles"
     """The hub is a directory, and now and then its machine is the one that runs; with faults."""
     MODES = "modes"
-    """One-way runs between the others."""
+    """One-way runs between the others; with faults in them."""
     TREES = "trees"
     """Two hubs with one node between them; with faults."""
+    CLOCKS = "clocks"
+    """Clocks that are set, on hub and nodes, and hubs that change their time zone; with faults."""
 
 
 PATHS = (("f", "g"), ("f", "d/f"), ("d/f", "d/g", "d"), ("d", "d/f", "f"), ("d", "d/e", "d/e/f", "f"))
@@ -175,6 +179,8 @@ _OTHER_RUNS = {Profile.ROLES: "swap", Profile.TREES: "sync2"}
 _ONE_WAY = (Mode.MIRROR, Mode.ORIGINAL, Mode.MASTER, Mode.SLAVE)
 _WAITS = (10, 400, 1_000, 2_500, 61_000, 3_600_000)
 _MODES = ("600", "644", "755")
+_SHIFTS = (0, 1, -1, 30, -30, 3_600, -3_600, 7_200, -86_400)
+"""Seconds by which a clock is off."""
 
 
 def draw(rng: random.Random, profile: Profile) -> History:
@@ -209,7 +215,13 @@ class _Drawer:
         self._versions = 0
 
     def ops(self, count: int) -> list[Op]:
-        return [self._op() for _ in range(count)]
+        ops: list[Op] = []
+        while len(ops) < count:
+            op = self._op()
+            if op.verb in RUNS and op.args and self._rng.random() < 0.5:
+                ops.append(self._edit())  # a run with nothing to do meets no fault
+            ops.append(op)
+        return ops
 
     def _op(self) -> Op:
         groups: dict[Callable[[], Op], float] = {self._edit: 10, self._sync: 9, self._wait: 2}
@@ -219,6 +231,8 @@ class _Drawer:
             groups[self._disaster] = 3
         if self._profile is Profile.MODES:
             groups[self._one_way] = 4
+        if self._profile is Profile.CLOCKS:
+            groups[self._clock] = 3
         return self._pick(groups)()
 
     def _edit(self) -> Op:
@@ -252,14 +266,24 @@ class _Drawer:
         if self._profile in (Profile.PLAIN, Profile.CONFLICTS, Profile.MODES) or self._rng.random() < 0.5:
             return Op(node, verb)
         fault = self._rng.choice(tuple(Fault))
-        at = str(self._rng.randint(1, 30))
+        at = str(self._rng.randint(1, self._rng.choice((4, 12, 30))))
         if fault is not Fault.MEANWHILE:
             return Op(node, verb, (fault, at))
         inner = self._sync() if self._rng.random() < 0.5 else self._edit()
         return Op(node, verb, (fault, at, *str(inner).split()))
 
     def _one_way(self) -> Op:
-        return Op(self._rng.choice(self._nodes), self._rng.choice(_ONE_WAY))
+        mode = self._rng.choice(_ONE_WAY)
+        if self._rng.random() < 0.7:
+            return Op(self._rng.choice(self._nodes), mode)
+        fault = self._rng.choice([fault for fault in Fault if fault is not Fault.MEANWHILE])
+        return Op(self._rng.choice(self._nodes), mode, (fault, str(self._rng.randint(1, 20))))
+
+    def _clock(self) -> Op:
+        """A clock is set, or (zone) a hub shows its times otherwise: the tutorials' servers tell local time."""
+        if self._rng.random() < 0.5:
+            return Op(self._rng.choice(self._hubs), "zone", (str(self._rng.choice(_SHIFTS)),))
+        return Op(self._rng.choice((*self._nodes, *self._hubs)), "clock", (str(self._rng.choice(_SHIFTS)),))
 
     def _wait(self) -> Op:
         return Op(WORLD, "wait", (str(self._rng.choice(_WAITS)),))

@@ -86,13 +86,14 @@ class Ledger:
             self.parents.setdefault(content, set()).add(over)
 
     def is_ancestor(self, old: bytes, new: bytes) -> bool:
-        """Whether somebody made `new` out of `old`, in one edit or many."""
+        """Whether somebody made `new` out of `old`, in one edit or many, none of them of a content that came from
+        somewhere else, too."""
         pending, seen = [new], set[bytes]()
         while pending:
             for parent in self.parents.get(pending.pop(), ()):
                 if parent == old:
                     return True
-                if parent not in seen:
+                if parent not in seen and parent not in self.reused:
                     seen.add(parent)
                     pending.append(parent)
         return False

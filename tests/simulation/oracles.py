@@ -83,6 +83,27 @@ class Oracles:
             if self._places[name].tree().get(path) != item:
                 raise Violation("excluded", f"{path} on {name} was touched by a run of {node}")
 
+    def alike(self, node: str, hub: str) -> dict[str, Item]:
+        """What both sides of a pair hold alike."""
+        mine, theirs = (visible(self._places[name].tree()) for name in (node, hub))
+        return {
+            path: item
+            for path, item in mine.items()
+            if path in theirs and (item.kind, item.content) == (theirs[path].kind, theirs[path].content)
+        }
+
+    def still_alike(self, node: str, hub: str, before: Mapping[str, Item]) -> None:
+        """What both sides held alike before a run of theirs, both hold after it, however it ended."""
+        now = self.alike(node, hub)
+        if gone := before.keys() - now.keys():
+            raise Violation("taken", f"{node} and {hub} held it alike, and a run took it away: {sorted(gone)}")
+
+    def copies_stay(self, node: str, state: PairState, others: Iterable[PairState]) -> None:
+        """Conflict copies are the conflict's own: no other node synchronises them."""
+        copies = {c.copy_there.path for other in others for c in other.conflicts.values() if c.copy_there}
+        if spread := copies & state.entries.keys():
+            raise Violation("spread", f"{node} synchronises what is another's copy: {sorted(spread)}")
+
     def after_run(self, node: str, hub: str, conflicts_before: Mapping[str, Conflict]) -> None:
         """What holds at the end of a run in which nothing went wrong and nobody interfered."""
         state = self._same_state_on_both_sides(node, hub)

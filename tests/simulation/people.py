@@ -145,9 +145,9 @@ class Person:
         return list(visible(self._place.shown()))
 
     def _kind(self, path: str) -> Kind | None:
-        item = self._place.shown().get(path)
+        item = self._place.item(path)
         return item.kind if item else None
 
     def _content(self, path: str) -> bytes | None:
-        item = self._place.shown().get(path)
+        item = self._place.item(path)
         return item.content if item and item.kind is not Kind.DIRECTORY else None

@@ -6,12 +6,13 @@ Everything a person does is done past symsync: on the node by the file system, o
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from symsync.core.values import Found, Listing, Problem
 from symsync.local_files import kind_of
-from symsync.remotes.base import Remote
+from symsync.remotes.base import Progress, Remote, Store, Stored, Traits, no_progress
 from symsync.remotes.directory import DirectoryRemote
 from symsync.remotes.links import LinkTable
 from symsync.remotes.memory import MemoryHub, MemoryRemote
@@ -44,8 +45,15 @@ Tree = Mapping[str, Item]
 class Place(ABC):
     """A directory that people work in. The methods do as told; whether it makes sense is the caller's business."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, right_now: Callable[[], int]) -> None:
         self.name = name
+        self._right_now = right_now
+        self.clock_off_ns = 0
+        """How far this place's clock is off."""
+
+    def now(self) -> int:
+        """The time, as the clock here has it."""
+        return self._right_now() + self.clock_off_ns
 
     @abstractmethod
     def tree(self) -> dict[str, Item]:
@@ -54,6 +62,10 @@ class Place(ABC):
     def shown(self) -> dict[str, Item]:
         """What the people here see of it."""
         return self.tree()
+
+    @abstractmethod
+    def item(self, path: str) -> Item | None:
+        """What they see at one path."""
 
     @property
     def holds_links(self) -> bool:
@@ -111,14 +123,19 @@ class NodePlace(Served):
     """A node's directory, on this computer's own file system. Others may use it as a hub."""
 
     def __init__(self, name: str, root: Path, now: Callable[[], int]) -> None:
-        super().__init__(name)
+        super().__init__(name, now)
         self.root = root
-        self._now = now
         self._backups = 0
         root.mkdir()
 
     def tree(self) -> dict[str, Item]:
         return dict(_walk(self.root))
+
+    def item(self, path: str) -> Item | None:
+        try:
+            return _item(os.path.join(self.root, path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def remote(self) -> Remote:
         return DirectoryRemote(self.root, workers=1)
@@ -131,7 +148,7 @@ class NodePlace(Served):
         written = target.with_name(target.name + ".editor") if anew else target
         written.write_bytes(content)
         # A virtual time, unlike all before: the kernel's own ticks are `Folder.scan`'s affair and take real time.
-        time_ns = self._now() if mtime_ns is None else mtime_ns
+        time_ns = self.now() if mtime_ns is None else mtime_ns
         os.utime(written, ns=(time_ns, time_ns))
         written.replace(target)
 
@@ -149,7 +166,7 @@ class NodePlace(Served):
         (self.root / path).mkdir()
 
     def touch(self, path: str) -> None:
-        os.utime(self.root / path, ns=(self._now(), self._now()))
+        os.utime(self.root / path, ns=(self.now(), self.now()))
 
     def chmod(self, path: str, mode: int) -> None:
         (self.root / path).chmod(mode)
@@ -187,17 +204,22 @@ class NodePlace(Served):
 def _walk(root: Path, directory: str = "") -> Iterator[tuple[str, Item]]:
     for entry in sorted(os.scandir(root / directory), key=lambda entry: entry.name):
         path = f"{directory}/{entry.name}" if directory else entry.name
-        status = entry.stat(follow_symlinks=False)
-        kind = kind_of(status.st_mode)
-        content = b""
-        if kind is Kind.FILE:
-            with open(entry.path, "rb", buffering=0) as file:
-                content = file.read()
-        elif kind is Kind.LINK:
-            content = os.fsencode(Path(entry.path).readlink())
-        yield path, Item(kind, content, status.st_mtime_ns, status.st_mode & 0o777)
-        if kind is Kind.DIRECTORY:
+        item = _item(entry.path)
+        yield path, item
+        if item.kind is Kind.DIRECTORY:
             yield from _walk(root, path)
+
+
+def _item(path: str) -> Item:
+    status = os.lstat(path)
+    kind = kind_of(status.st_mode)
+    content = b""
+    if kind is Kind.FILE:
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
+    elif kind is Kind.LINK:
+        content = os.fsencode(Path(path).readlink())
+    return Item(kind, content, status.st_mtime_ns, status.st_mode & 0o777)
 
 
 class DiskHubPlace(NodePlace):
@@ -208,23 +230,54 @@ class DiskHubPlace(NodePlace):
         super().write(path, content, anew=anew)
 
 
-@dataclass
+class ZonedRemote(MemoryRemote):
+    """A server that shows times by its own zone, and takes them over as they are meant."""
+
+    def __init__(self, place: "HubPlace") -> None:
+        super().__init__(place.hub)
+        self._place = place
+
+    def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
+        for listing in super().listings(directories):
+            yield replace(listing, entries=tuple(map(self._zoned, listing.entries)))
+
+    def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        return [self._zoned(found) if isinstance(found, Found) else found for found in super().stat(paths)]
+
+    def store(
+        self, jobs: Iterable[Store], progress: Progress = no_progress
+    ) -> Iterator[Stored | tuple[Store, Problem]]:
+        for outcome in super().store(jobs, progress):
+            yield replace(outcome, found=self._zoned(outcome.found)) if isinstance(outcome, Stored) else outcome
+
+    def _zoned(self, found: Found) -> Found:
+        if not self._place.zone_ns or found.stamp.mtime_ns is None:
+            return found
+        return replace(found, stamp=replace(found.stamp, mtime_ns=found.stamp.mtime_ns + self._place.zone_ns))
+
+
 class HubPlace(Served):
     """The hub, as its administrator and other programs on the server work in it."""
 
-    hub: MemoryHub
-    now: Callable[[], int]
-    name: str = field(default=HUB)
+    def __init__(self, name: str, now: Callable[[], int], traits: Traits) -> None:
+        super().__init__(name, now)
+        self.hub = MemoryHub(self.now, traits)
+        self.zone_ns = 0
+        """By how much it shows its times later than they are."""
+
+    def connection(self) -> Remote:
+        """One as nodes have it."""
+        return ZonedRemote(self)
 
     def remote(self) -> Remote:
-        remote = MemoryRemote(self.hub)
+        remote = self.connection()
         return remote if self.holds_links else LinkTable(remote, exists=f"{STATE_DIR}/{LINKS_FILE}" in self.hub)
 
     def tree(self) -> dict[str, Item]:
         return self._all(self.remote())
 
     def shown(self) -> dict[str, Item]:
-        return self._all(MemoryRemote(self.hub))
+        return self._all(self.connection())
 
     def _all(self, remote: Remote) -> dict[str, Item]:
         """Everything, also what listings over the wire leave out."""
@@ -234,6 +287,10 @@ class HubPlace(Served):
             return dict(self._walk(remote, ""))
         finally:
             self.hub.traits = traits
+
+    def item(self, path: str) -> Item | None:
+        (found,) = self.connection().stat([path])
+        return self._as_item(found) if isinstance(found, Found) else None
 
     @property
     def holds_links(self) -> bool:
@@ -245,10 +302,13 @@ class HubPlace(Served):
     def _walk(self, remote: Remote, directory: str) -> Iterator[tuple[str, Item]]:
         (listing,) = remote.listings([directory])
         for found in sorted(listing.entries, key=lambda found: found.path):
-            content = self.hub.content(found.path) if found.kind is Kind.FILE else (found.target or "").encode()
-            yield found.path, Item(found.kind, content, found.stamp.mtime_ns, found.mode)
+            yield found.path, self._as_item(found)
             if found.kind is Kind.DIRECTORY:
                 yield from self._walk(remote, found.path)
+
+    def _as_item(self, found: Found) -> Item:
+        content = self.hub.content(found.path) if found.kind is Kind.FILE else (found.target or "").encode()
+        return Item(found.kind, content, found.stamp.mtime_ns, found.mode)
 
     def write(self, path: str, content: bytes, *, anew: bool, mtime_ns: int | None = None) -> None:
         del mtime_ns  # on the hub there is nothing but stamps to tell versions apart, so here nobody plays with them

@@ -239,6 +239,63 @@ _TEXTS = {
         hub write f 3
         a original
     """,
+    "a conflict that ended by equal contents let a stamp count as settled, for a copy was taken away in that run": """
+        nodes=abc tick=60000 times=no hides=yes
+        b write .f 3
+        a write .f 4
+        c write .f 5
+        b sync
+        b write .f 7
+    """,
+    "a file that was renamed on the hub over one of the same size and time was not seen": """
+        nodes=a tick=1000
+        a unpack f 2
+        a unpack g 5
+        a sync
+        hub rename f g
+    """,
+    "an edit of what was to make room for a directory could not go back, for the directory lay there": """
+        nodes=b
+        hub write d 1
+        b write d/f 8
+        b sync
+        b drop 0
+        b sync meanwhile 1 hub write d 11
+    """,
+    "an original's run gave a file on the node, which was its source, the time that others had recorded": """
+        nodes=ab
+        hub unpack d 1
+        b same d 1
+        a sync
+        b original
+    """,
+    "an original's run made a directory again on the node, for something new lay in it on the hub": """
+        nodes=a
+        a mkdir d
+        a sync
+        a rmdir d
+        hub write d/f 1
+        a original
+    """,
+    "a deletion came back, for a listing that was cut short without a word had made both sides forget the file": """
+        nodes=a
+        hub write f 2
+        a sync
+        a delete f
+        a sync silent 2
+    """,
+    "a node took the hub's state for lost, for a listing that was cut short without a word did not show it": """
+        nodes=a
+        hub write d/f 1
+        a sync
+        hub delete d/f
+        a sync silent 1
+    """,
+    "a file had its name before it had its bytes, and a power cut left it empty": """
+        nodes=a
+        hub write f 1
+        a sync power 17
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -1,11 +1,12 @@
 """A whole world in miniature: real node directories, a hub in memory, a virtual clock, and the real engine in between.
 
-Only five things are not the real ones: `session.open_remote` gives a `MemoryRemote`, wrapped so that faults can happen;
-the clock is virtual, so that nobody waits; random ids come from a seed; both sides are scanned one after the other; and
-a node's changes are counted as effects.
+Only six things are not the real ones: `session.open_remote` gives a `MemoryRemote`, wrapped so that faults can happen;
+the clock is virtual, so that nobody waits; random ids come from a seed; both sides are scanned one after the other; a
+node's changes are counted as effects; and state files that were decoded once are not decoded again.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
@@ -14,25 +15,25 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
-from simulation.faults import Crash, Fault, Faults, FaultyRemote, faulty_node
+from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, faulty_node
 from simulation.history import RUNS, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
 from simulation.people import Person
 from simulation.places import HUB, HUBS, PRIVATE, DiskHubPlace, HubPlace, Item, NodePlace, Served, visible
-from symsync import session
+from symsync import session, statestore
 from symsync.core.modes import Mode
 from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
 from symsync.events import Audience, Result
 from symsync.remotes.base import Remote
 from symsync.remotes.location import Location, Protocol
-from symsync.remotes.memory import MemoryHub, MemoryRemote
 from symsync.settings import Settings
 from symsync.statestore import HubStore, NodeStore
 from symsync_protocol.errors import HubError, HubUnreachable, Stopped
 from symsync_protocol.names import LOCK_DIR, STATE_DIR
 from symsync_protocol.stamps import SECOND, Kind
 from symsync_protocol.state import Conflict
+from symsync_protocol.statefile import StateFile
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,21 +44,20 @@ _CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
 """What a node remembers of the hub's states: no part of what it agreed on. Their directory's time moves with them."""
 _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
+_LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.HALF)
+"""Faults for which a run may give up, with an explanation."""
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""
 
 
 class Clock:
-    """Stands in for the system's clocks: waiting costs nothing."""
+    """Stands in for the system's clocks: waiting costs nothing. It is right; those of the places may be off."""
 
     def __init__(self) -> None:
         self._now = _BEGINNING
 
     def time_ns(self) -> int:
         return self._now
-
-    def time(self) -> float:
-        return self._now / SECOND
 
     def monotonic(self) -> float:
         return (self._now - _BEGINNING) / SECOND
@@ -78,7 +78,19 @@ class _AtOnce(Executor):
         return future
 
 
-class World:
+def _remembering(decode: Callable[[bytes, str], StateFile]) -> Callable[[bytes, str], StateFile]:
+    """`decode` without its cost for bytes that it has seen: it was half of a history's time, and states are values."""
+    known: dict[bytes, StateFile] = {}
+
+    def remembered(data: bytes, what: str) -> StateFile:
+        if data not in known:
+            known[data] = decode(data, what)
+        return known[data]
+
+    return remembered
+
+
+class World(Audience):
     """One history's places, and what happens in them. Use as a context manager: inside, the engine is the world's."""
 
     def __init__(self, setting: Setting, directory: Path) -> None:
@@ -90,9 +102,7 @@ class World:
         place = DiskHubPlace if setting.disk else NodePlace
         self.nodes = {name: place(name, directory / name, now) for name in setting.nodes}
         self.hubs: dict[str, Served] = {
-            name: DiskHubPlace(name, directory / name, now)
-            if setting.disk
-            else HubPlace(MemoryHub(now, setting.traits), now, name)
+            name: DiskHubPlace(name, directory / name, now) if setting.disk else HubPlace(name, now, setting.traits)
             for name in (HUBS if setting.hubs else HUBS[:1])
         }
         # The first node has all hubs, each further one the next of them.
@@ -102,6 +112,10 @@ class World:
         self.places: dict[str, Served] = {**self.nodes, **self.hubs}
         for each in self.places.values():
             each.write(PRIVATE, each.name.encode(), anew=False)
+        self.runs = 0
+        self.met: Counter[str] = Counter()
+        """The faults that runs have met."""
+        self.broken_locks = 0
         self._backups: dict[str, Callable[[bool], None]] = {}
         self._random = random.Random(str(setting))
         self._busy: list[str] = []
@@ -119,8 +133,12 @@ class World:
             "symsync.session.open_remote": self._open,
             "symsync.fence.random": self._random,
             "symsync.survey.ThreadPoolExecutor": _AtOnce,
+            "symsync.statestore.decode": _remembering(statestore.decode),
             "os.urandom": self._random.randbytes,
-            **{f"time.{name}": getattr(clock, name) for name in ("time", "time_ns", "monotonic", "sleep")},
+            "time.time": lambda: self._time_where_it_runs() / SECOND,
+            "time.time_ns": self._time_where_it_runs,
+            "time.monotonic": clock.monotonic,
+            "time.sleep": clock.sleep,
             **faulty_node(lambda: self._running[-1]),
         }
         with ExitStack() as stack:
@@ -128,17 +146,26 @@ class World:
                 stack.enter_context(patch(name, replacement))
             yield
 
+    def note(self, text: str) -> None:
+        """What a run tells the user."""
+        self.broken_locks += text.endswith("was left behind and has been taken away")
+
+    def _time_where_it_runs(self) -> int:
+        return self.clock.time_ns() + (self.places[self._busy[-1]].clock_off_ns if self._busy else 0)
+
     def _open(self, location: Location, _conversation: object) -> Remote:
         place = self.places[location.directory]
         # A hub without links is given as it is: the engine has its own table for them.
-        remote = MemoryRemote(place.hub) if isinstance(place, HubPlace) else place.remote()
+        remote = place.connection() if isinstance(place, HubPlace) else place.remote()
         return FaultyRemote(remote, self._running[-1])
 
     def play(self, history: History) -> None:
         """Let it all happen, then let the world come to rest. Raises Violation where the engine broke a promise."""
         for op in history.ops:
+            before = self.runs
             self.do(op)
-            self._oracles.nothing_lost_or_torn()
+            if self.runs > before:  # what people do is in the ledger
+                self._oracles.nothing_lost_or_torn()
         self._come_to_rest()
 
     def do(self, op: Op) -> None:
@@ -150,7 +177,11 @@ class World:
             case "sync" | "sync2" | "swap":
                 self._run_with(op)
             case "mirror" | "original" | "master" | "slave":
-                self._one_way(op.place, Mode(op.verb))
+                self._one_way(op)
+            case "clock":
+                self.places[op.place].clock_off_ns = int(op.args[0]) * SECOND
+            case "zone" if isinstance(hub := self.places[op.place], HubPlace):
+                hub.zone_ns = int(op.args[0]) * SECOND
             case "backup":
                 self._backups[op.place] = self.places[op.place].backup()
             case "restore" | "move":
@@ -238,12 +269,16 @@ class World:
         swapped = op.verb == "swap"
         if (op.place, hub) not in self.pairs or (swapped and not isinstance(self.hubs[hub], NodePlace)):
             return
+        before = self._oracles.alike(op.place, hub)
         if not op.args:
             self.sync(op.place, hub, swapped=swapped)
+            self._oracles.still_alike(op.place, hub, before)
             return
         fault, at, *rest = op.args
         inner = Op.parse(" ".join(rest)) if rest else None
         self.sync(op.place, hub, Faults(Fault(fault), int(at), lambda: self._meanwhile(inner)), swapped=swapped)
+        if inner is None:
+            self._oracles.still_alike(op.place, hub, before)
 
     def _meanwhile(self, inner: Op | None) -> None:
         """Somebody else does something while runs are at work."""
@@ -251,9 +286,14 @@ class World:
             return
         if inner.verb in RUNS and (HUB if inner.verb == "swap" else inner.place) in self._busy:
             return  # a directory lets only one run work in it
-        if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree():
+        if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree() and not self._is_edit(inner):
             return  # the known limit: between look and rename, a person can't be told from nobody
         self.do(inner)
+
+    def _is_edit(self, op: Op) -> bool:
+        """Whether a person gives a new content to a file that lies there."""
+        item = self.places[op.place].item(op.args[0]) if op.verb == "write" else None
+        return item is not None and item.kind is Kind.FILE
 
     def _settings(self, node: str, hub: str, *, swapped: bool = False) -> Settings:
         here, there = (hub, node) if swapped else (node, hub)
@@ -269,28 +309,41 @@ class World:
             includedots=self._includes_dots,
         )
 
-    def _one_way(self, node: str, mode: Mode) -> None:
+    def _one_way(self, op: Op) -> None:
         """A run that makes one side like the other, and writes nothing on the one that is its source."""
-        settings = replace(self._settings(node, HUB), mode=mode)
+        mode = Mode(op.verb)
         self.ledger.disaster = self.ledger.overridden = True
         before = self._everything()
-        self._running.append(Faults())
-        try:
-            self._run(settings)
-        finally:
-            self._running.pop()
-        self._oracles.source_untouched(node, mode, before, self._everything())
+        faults = Faults(Fault(op.args[0]), int(op.args[1])) if op.args else Faults()
+        self._run_to_its_end(replace(self._settings(op.place, HUB), mode=mode), faults)
+        self._oracles.source_untouched(op.place, mode, before, self._everything())
 
     def sync(self, node: str, hub: str, faults: Faults | None = None, *, swapped: bool = False) -> Result | None:
         """One run of a node, or (`swapped`) of the hub with it; None where the fault that was to happen ended it."""
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
-        here = settings.node
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
+        result = self._run_to_its_end(settings, faults)
+        if not faults.happened:
+            self._oracles.excluded_untouched(node, excluded)
+            self._oracles.after_run(node, hub, known)
+            self._copies_stay(node, hub)
+        return result
+
+    def _copies_stay(self, node: str, hub: str) -> None:
+        files = {one: NodeStore(self.nodes[one].root).load(hub) for one, other in self.pairs if other == hub}
+        states = {one: file.state for one, file in files.items() if file is not None and file.state is not None}
+        if node in states and not self.met[Fault.SILENT]:  # who was never shown a state can't know of its copies
+            self._oracles.copies_stay(node, states.pop(node), states.values())
+
+    def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:
+        """Run; None where the fault that was to happen ended it."""
+        if faults.fault is Fault.POWER:
+            faults.disk = Disk(settings.directory)
         self._running.append(faults)
-        self._busy.append(here)
+        self._busy.append(settings.node)
         try:
-            result = self._run(settings)
+            return self._run(settings)
         except Crash:
             return None
         except HubUnreachable:
@@ -298,17 +351,15 @@ class World:
                 return None
             raise
         except HubError:
-            if faults.fault in (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT) and faults.happened:
+            if faults.fault in _LET_FAIL and faults.happened:
                 return None
             raise
         finally:
             self._running.pop()
             self._busy.pop()
             self._note_ended(settings)
-        if not faults.happened:
-            self._oracles.excluded_untouched(node, excluded)
-            self._oracles.after_run(node, hub, known)
-        return result
+            if faults.happened and faults.fault is not None:
+                self.met[faults.fault] += 1
 
     def _note_ended(self, settings: Settings) -> None:
         """What the last run was about to do, where it was ended before it noted what it had done."""
@@ -325,18 +376,20 @@ class World:
 
     def _run(self, settings: Settings) -> Result:
         """As a person runs it, who does what the message says where he had to expect it."""
+        self.runs += 1
         may_stop = self.ledger.disaster or settings.maxdelete.count == 0
         before = self._everything() if may_stop else {}
         try:
-            return session.run(settings, Audience())
+            return session.run(settings, self)
         except Stopped as stopped:
             if not self.ledger.disaster and not (may_stop and stopped.allow == "deletes"):
                 raise
-            if not self._running[-1].happened:
+            left_over = any(LOCK_DIR in tree for tree in before.values())  # which is put back before the plan is made
+            if not self._running[-1].happened and not left_over:
                 self._oracles.nothing_done(before, self._everything())
             if stopped.allow is None:
-                return session.run(replace(settings, replace=True), Audience())
-            return session.run(replace(settings, allow=frozenset({stopped.allow})), Audience())
+                return session.run(replace(settings, replace=True), self)
+            return session.run(replace(settings, allow=frozenset({stopped.allow})), self)
 
     # Rest
 
@@ -392,7 +445,7 @@ class World:
         for node, hub in self.pairs:
             self.clock.sleep(_OP_TAKES_NS / SECOND)
             self.sync(node, hub)
-            self._oracles.nothing_lost_or_torn()
+        self._oracles.nothing_lost_or_torn()
 
     def _everything(self) -> dict[str, dict[str, Item]]:
         return {

@@ -248,7 +248,7 @@ def test_json_tells_failures_on_standard_output_too(sessions: Sessions, capsys: 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["staus"], "symsync: staus: neither a directory nor a command; the commands are init, sync, status, demo"),
+        (["staus"], "symsync: staus: neither a directory nor a command; the commands are init, sync, status, "),
         (["--lst"], "symsync: unrecognized arguments: --lst; see symsync sync --help"),
         (["sync", "-s", "both"], "symsync: argument -s/--mode: invalid choice: 'both'"),
         (["init", "x"], "symsync: the following arguments are required: URL; see symsync init --help"),

@@ -1,79 +1,26 @@
 """No side is preferred: swapping the roles of the two sides gives the mirrored plan (invariant 3)."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core_mirror import DUALS, WINNERS, Winner, as_told, mirrored, mirrored_pair, swapped
 from core_values import digest
 from symsync.core.compare import Base, Learnt, compare
 from symsync.core.conflicts import Names
-from symsync.core.modes import TABLES, Mode, dual, swap
-from symsync.core.plan import Rules, newer_side, plan
-from symsync.core.steps import Decision, MakeDirectory, Pair, Step, Transfer
-from symsync.core.values import Found, Scan, Side
+from symsync.core.modes import Mode
+from symsync.core.plan import Rules, plan
+from symsync.core.values import Found, Scan
 from symsync_protocol.stamps import SECOND, Kind, Stamp
-from symsync_protocol.state import Conflict, Copy, Entry, Meta, Version
+from symsync_protocol.state import Conflict, Copy, Entry, Version
 
 PATHS = ["d", "d/e", "d/e/x", "d/y", "f", "f.pc", "f.server", "g"]
-PLACES = {"removed on the hub": "removed here", "decided on the hub": "decided here"}
-PLACES |= {there: here for here, there in PLACES.items()}
 
 FILE_STAMPS = st.builds(
     Stamp, st.just(Kind.FILE), st.integers(1, 2), st.integers(1, 3).map(SECOND.__mul__), st.just(SECOND)
 )
 STAMPS = FILE_STAMPS | st.just(Stamp(Kind.DIRECTORY))
 CONTENTS = st.sampled_from([digest("one"), digest("two")])
-
-
-def mirrored_step(step: Step) -> Step:
-    """Bits and times are the node's alone, for many hubs can't hold them: they are no part of the comparison."""
-    step = replace(step, on=step.on.other)
-    return replace(step, meta=Meta()) if isinstance(step, Transfer | MakeDirectory) else step
-
-
-def mirrored_pair(pair: Pair) -> Pair:
-    return replace(
-        pair,
-        here=pair.there,
-        there=pair.here,
-        before=pair.before.swapped() if pair.before else None,
-        conflict=pair.conflict.swapped() if pair.conflict else None,
-        copy_here=pair.copy_there,
-        copy_there=pair.copy_here,
-        edited=frozenset(side.other for side in pair.edited),
-    )
-
-
-def mirrored(decision: Decision) -> Decision:
-    """The same decision as the other side would tell it."""
-    reason = decision.reason
-    for one, other in PLACES.items():
-        if one in decision.reason:
-            reason = decision.reason.replace(one, other)
-    return replace(
-        decision,
-        action=swap(decision.action),
-        pair=mirrored_pair(decision.pair),
-        steps=tuple(mirrored_step(step) for step in decision.steps),
-        conflict=decision.conflict.swapped() if decision.conflict else None,
-        meta=Meta(),
-        reason=reason,
-    )
-
-
-def as_told(decision: Decision) -> Decision:
-    """A decision without what `mirrored` leaves out, its steps in an order that prefers no side."""
-    steps = (
-        replace(step, meta=Meta()) if isinstance(step, Transfer | MakeDirectory) else step for step in decision.steps
-    )
-    return replace(decision, meta=Meta(), steps=tuple(sorted(steps, key=_rank)))
-
-
-def _rank(step: Step) -> tuple[str, str, str]:
-    return step.path, type(step).__name__, step.on
 
 
 def trees() -> st.SearchStrategy[dict[str, Found]]:
@@ -117,26 +64,6 @@ def situations(draw: st.DrawFn) -> tuple[Base, Scan, Scan, Learnt]:
         draw(st.dictionaries(st.sampled_from(sorted(tree)), CONTENTS)) if tree else {} for tree in (here, there)
     )
     return base, Scan(here, unknown), Scan(there), Learnt(read_here, read_there)
-
-
-def swapped(base: Base) -> Base:
-    return replace(
-        base,
-        entries={path: entry.swapped() for path, entry in base.entries.items()},
-        conflicts={path: conflict.swapped() for path, conflict in base.conflicts.items()},
-    )
-
-
-Winner = Callable[[Pair], Side | None] | None
-WINNERS: list[tuple[Winner, Winner]] = [
-    (None, None),
-    (newer_side, newer_side),
-    (lambda _: Side.HERE, lambda _: Side.THERE),
-    (lambda _: Side.THERE, lambda _: Side.HERE),
-]
-"""The rules of who wins, each with the one that says the same of swapped sides."""
-
-DUALS = [(mode, other) for mode in Mode for other in Mode if TABLES[other] == dual(TABLES[mode])]
 
 
 @given(situations())

@@ -81,10 +81,13 @@ def test_limits() -> None:
     assert f"more than {statefile.APPENDED_FLOOR} bytes" in " ".join(TEXT.split())
 
 
+NAMES = (names.IGNORE_FILE, names.IDENTITY_FILE, names.PART_PREFIX)
+
+
 def test_names() -> None:
     """The directories, the reserved prefixes and the identity file's name."""
     assert {f"`{name}/`" for name in names.OWN_DIRS} == {row[0] for row in table("directory")}
-    assert all(f"`{prefix}`" in TEXT for prefix in (*names.RESERVED_PREFIXES, names.IGNORE_FILE, names.IDENTITY_FILE))
+    assert all(f"`{prefix}`" in TEXT for prefix in (*names.RESERVED_PREFIXES, *NAMES))
 
 
 def test_identity_example() -> None:

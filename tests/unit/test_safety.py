@@ -15,11 +15,11 @@ UNLIMITED = MaxDelete()
 
 
 def base(files: int) -> Base:
-    return Base({f"f{number:03}": entry() for number in range(files)})
+    return Base({f"f{number:03}": entry(here=number, there=number) for number in range(files)})
 
 
 def side(*numbers: int) -> Scan:
-    return scan(*(file(f"f{number:03}", "old") for number in numbers))
+    return scan(*(file(f"f{number:03}", "old", number) for number in numbers))
 
 
 def checked(known: Base, here: Scan, there: Scan, limit: MaxDelete, allowed: Collection[str] = ()) -> None:

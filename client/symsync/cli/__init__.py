@@ -9,12 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from symsync.cli import demo, ftpsync, init, sync
+from symsync.cli import demo, ftpsync, init, sync, trash
 from symsync.cli.command import Command, Parser
 from symsync.cli.guard import Guard
 from symsync_protocol.errors import UsageError
 
-COMMANDS: Sequence[Command] = (init.INIT, sync.SYNC, sync.STATUS, demo.DEMO)
+COMMANDS: Sequence[Command] = (init.INIT, sync.SYNC, sync.STATUS, trash.TRASH, trash.RESTORE, demo.DEMO)
 DEFAULT = sync.SYNC
 _BY_NAME = {command.name: command for command in COMMANDS}
 

@@ -10,6 +10,10 @@ from symsync_protocol.stamps import Kind, Stamp, same
 from symsync_protocol.state import Conflict, Copy, Entry, Meta
 
 
+_TWINS = 16
+"""How many files of one size and time on the hub are read where another of them has gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """The agreement that this run starts from, and how far it may be trusted."""
@@ -225,21 +229,22 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Quest
 
 def _doubtful_twins(pairs: Sequence[Pair]) -> frozenset[str]:
     """Files on the hub that bear the recorded stamp, which something had there, too, that has gone: it may have been
-    renamed over them. Files out of one archive often have one time."""
+    renamed over them. Files out of one archive often have one time, but seldom one size as well; of more than
+    `_TWINS` that have both none is read, for each deletion among them would read them all."""
     gone = {key for pair in pairs if pair.there.found is None and (key := _recorded_key(pair)) is not None}
-    if not gone:
-        return frozenset()
-    return frozenset(
-        pair.path
-        for pair in pairs
-        if pair.there.found is not None and pair.there.status is Status.UNCHANGED and _recorded_key(pair) in gone
-    )
+    twins: dict[tuple[int, int], list[str]] = {}
+    for pair in pairs if gone else ():
+        key = _recorded_key(pair)
+        if key in gone and pair.there.found is not None and pair.there.status is Status.UNCHANGED:
+            twins.setdefault(key, []).append(pair.path)
+    return frozenset(path for paths in twins.values() if len(paths) <= _TWINS for path in paths)
 
 
 def _recorded_key(pair: Pair) -> tuple[int, int] | None:
-    """All that the stamp recorded of a file on the hub tells, None where there is none."""
+    """All that the stamp recorded of a file on the hub tells, None where there is none, or where an inode tells more
+    (and empty files don't differ)."""
     stamp = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
-    if stamp is None or stamp.kind is not Kind.FILE:
+    if stamp is None or stamp.kind is not Kind.FILE or stamp.inode is not None or stamp.size == 0:
         return None
     return stamp.size, -1 if stamp.mtime_ns is None else stamp.mtime_ns // stamp.tick_ns
 

@@ -76,10 +76,12 @@ def plan(pairs: Sequence[Pair], rules: Rules, names: Names) -> list[Decision]:
             decisions.append(Decision(pair.path, Action.IGNORE, pair, Then.KEEP, reason="below an open conflict"))
             continue
         decision = _decide(pair, rules, names, promised)
+        if not _may_write(rules.mode, Side.HERE):
+            decision = _left_as_it_is(decision, names)
         if decision.then is Then.CONFLICT and _kinds_differ(pair):
             pinned.append(pair.path + "/")
         decisions.append(decision)
-    decisions = _directories_needed(decisions)
+    decisions = _directories_needed(decisions, rules.mode)
     decisions = _cleared_first(decisions)
     return _moved(decisions)
 
@@ -198,6 +200,13 @@ def _agree(pair: Pair, names: Names) -> Decision:
     return Decision(pair.path, Action.NOTHING, pair, Then.AGREE, meta=newest or _own_meta(pair, names))
 
 
+def _left_as_it_is(decision: Decision, names: Names) -> Decision:
+    """Where nothing may be written on the node, its own permission bits and time stand."""
+    if not any(isinstance(step, Adjust) for step in decision.steps):
+        return decision
+    return replace(decision, steps=(), meta=_own_meta(decision.pair, names), reason="")
+
+
 def _bring(pair: Pair, to: Side, names: Names) -> Decision:
     """The version of the other side goes to side `to`."""
     source, target = pair.sight(to.other).found, pair.sight(to).found
@@ -255,7 +264,7 @@ def _deletion(pair: Pair, mode: Mode) -> Action:
 def _target_is_newer(pair: Pair, action: Action, shift_ns: int) -> bool:
     if action not in (Action.GET, Action.PUT):
         return False
-    if pair.here.found is None or pair.there.found is None or pair.here.found.kind is not Kind.FILE:
+    if not all(found is not None and found.kind is Kind.FILE for found in (pair.here.found, pair.there.found)):
         return False
     source = Side.HERE if action is Action.PUT else Side.THERE
     return newer_side(pair, shift_ns) is source.other
@@ -342,8 +351,9 @@ def _stays(decision: Decision, side: Side) -> bool:
     return decision.pair.sight(side).found is not None and not removed
 
 
-def _directories_needed(decisions: list[Decision]) -> list[Decision]:
-    """A directory that one side removed comes back where something in it stays: an edit beats a deletion."""
+def _directories_needed(decisions: list[Decision], mode: Mode) -> list[Decision]:
+    """A directory that one side removed comes back where something in it stays: an edit beats a deletion. Where nothing
+    may be written, it only stays."""
     removed = {
         decision.path: index
         for index, decision in enumerate(decisions)
@@ -360,6 +370,9 @@ def _directories_needed(decisions: list[Decision]) -> list[Decision]:
         decision = decisions[removed[path]]
         pair = decision.pair
         lacking = Side.HERE if pair.here.found is None else Side.THERE
+        if not _may_write(mode, lacking):
+            kept[removed[path]] = replace(decision, action=Action.IGNORE, steps=())
+            continue
         action = Action.GET if lacking is Side.HERE else Action.PUT
         meta = pair.before.meta if pair.before else Meta()
         steps: tuple[Step, ...] = (MakeDirectory(lacking, path, meta),) if pair.sight(lacking).found is None else ()

@@ -4,12 +4,16 @@ A failed step is a value and leaves the others alone. What is no longer as the p
 and is planned anew by the session. `on_hub` and `on_node` have what is done under the lock, `work` what they share.
 """
 
+import hashlib
+import itertools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from stat import S_IRUSR
 
+from symsync.core.commit import Fresh
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
 from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Transfer
@@ -20,8 +24,9 @@ from symsync.execute.on_node import OnNode
 from symsync.execute.work import Arrived, Work, Workload
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same
-from symsync.local_files import stamp_of
+from symsync.local_files import boot, stamp_of
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
+from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import Conflict, Entry
 
@@ -30,6 +35,13 @@ FRESH_NS = 2 * SECOND
 
 SHORT_TICK_NS = 2 * SECOND
 """A clock this fine is waited for where a put would else look like the version that it replaces."""
+
+
+LARGE = 8 << 20
+"""Bytes from which on a file that was cut off goes on where it was, in this run or in the next one."""
+
+TRIES = 3
+"""How often a run goes about a large file that is cut off again and again, beyond what the remote itself does."""
 
 
 class Execution:
@@ -44,12 +56,15 @@ class Execution:
         audience: Audience,
         recorded: Callable[[str], Iterable[Stamp]],
         *,
+        origin: str,
+        fresh: Fresh,
         filemode: int | None = None,
         dirmode: int | None = None,
     ) -> None:
         """`fence` is None where nothing may be written on the hub. `recorded` tells the stamps that other nodes' states
-        hold of a path on the hub. `filemode` and `dirmode` are the bits of what arrives there, None: as on the node,
-        and as the hub makes directories."""
+        hold of a path on the hub. `origin` tells the hub from all others, `fresh` which of its stamps do not yet vouch
+        for a content. `filemode` and `dirmode` are the bits of what arrives there, None: as on the node, and as the hub
+        makes directories."""
         self._load = Workload(decisions)
         self._folder = folder
         self._remote = remote
@@ -58,8 +73,14 @@ class Execution:
         self._dirmode = dirmode
         self._audience = audience
         self._recorded = recorded
+        self._origin = origin
+        self._fresh = fresh
+        self._parts: dict[str, Transfer] = {}
+        self._numbers = itertools.count(1)
+        self._counting = threading.Lock()
         self.files = 0
         self.size = 0
+        """Bytes of content that went over the wire."""
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -73,6 +94,8 @@ class Execution:
         self._check_names()
         self._upload(self._load.transfers(Side.THERE))
         self._download(self._load.transfers(Side.HERE))
+        if any(arrived.local is not None for arrived in self._load.arrivals()):
+            self._folder.make_durable()  # in its place a file is never without its bytes, even after a power cut
 
     def _check_names(self) -> None:
         """What the hub can't hold under its name is not sent in vain."""
@@ -88,73 +111,115 @@ class Execution:
                 self._load.fail(work, step, problem)
 
     def _download(self, wanted: list[tuple[Work, Transfer]]) -> None:
+        for left in reversed(range(TRIES)):
+            wanted = self._fetch(wanted, last=not left)
+            if not wanted:
+                return
+
+    def _fetch(self, wanted: list[tuple[Work, Transfer]], *, last: bool) -> list[tuple[Work, Transfer]]:
+        """Download; returns what was cut off and can go on at once, unless it is the `last` try."""
         owners: dict[Path, tuple[Work, Transfer]] = {}
+        again: list[tuple[Work, Transfer]] = []
 
         def jobs() -> Iterator[Fetch]:
             for work, step in wanted:
-                job = Fetch(step.source.path, self._folder.temporary())
-                owners[job.target] = (work, step)
-                yield job
+                name = self._part(step)
+                target, offset = self._folder.part(name) if name else (self._folder.temporary(), 0)
+                owners[target] = (work, step)
+                yield Fetch(step.source.path, target, offset)
 
-        for outcome in self._remote.fetch(jobs(), self._audience.transferred):
+        for outcome in self._remote.fetch(jobs(), self._transferred):
+            job, problem = (outcome.job, None) if isinstance(outcome, Fetched) else outcome
+            work, step = owners[job.target]
             if isinstance(outcome, Fetched):
-                work, step = owners[outcome.job.target]
-                if outcome.size != step.source.stamp.size:
-                    self._load.fail(work, step, Problem(step.path, Reason.CHANGED, "changed while it was received"))
+                if not _is_whole(step, outcome.size):
+                    problem = Problem(step.path, Reason.CHANGED, "changed while it was received")
+                elif job.offset and step.digest and step.digest != outcome.digest:
+                    problem = Problem(step.path, Reason.CHANGED, "what had been received of it before is of no use")
+                else:
+                    self._load.arrive(step, Arrived(outcome.digest, outcome.size, local=job.target))
+                    self._count(step)
                     continue
-                self._load.arrive(step, Arrived(outcome.digest, outcome.size, local=outcome.job.target))
-                self._count(step, outcome.size)
+            if problem is None:
+                continue
+            if problem.reason in _CUT_OFF and self._part(step):
+                if not last:
+                    again.append((work, step))
+                    continue
             else:
-                job, problem = outcome
-                work, step = owners[job.target]
                 job.target.unlink(missing_ok=True)  # on a full disk the others need its room
-                self._load.fail(work, step, replace(problem, path=step.path))
+            self._load.fail(work, step, replace(problem, path=step.path))
+        return again
 
     def _upload(self, wanted: list[tuple[Work, Transfer]]) -> None:
-        if not wanted or self._fence is None:
+        fence = self._fence
+        if fence is None:
             return
-        twins = self._store(wanted, 0)
+        fence.adopt({name for _, step in wanted if (name := self._part(step))})
+        twins: list[tuple[Work, Transfer]] = []
+        for left in reversed(range(TRIES)):
+            more, wanted = self._store(fence, wanted, last=not left)
+            twins += more
+            if not wanted:
+                break
         if twins:
             # The hub can't be told the time, and a version of the same size stands there in the same tick.
             time.sleep(SHORT_TICK_NS / SECOND)
-            for _, step in self._store(twins, len(wanted)):
+            fence.drop([fence.part(name) for _, step in twins if (name := self._part(step))])
+            for _, step in self._store(fence, twins, last=True, anew=True)[0]:
                 arrived = self._load.arrived(step)
                 if arrived is not None and arrived.found is not None:
                     arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
 
-    def _store(self, wanted: list[tuple[Work, Transfer]], first: int) -> list[tuple[Work, Transfer]]:
-        """Upload; returns those that the hub can't tell from the version they will replace."""
-        fence = self._fence
-        if fence is None:
-            return []
+    def _store(
+        self, fence: Fence, wanted: list[tuple[Work, Transfer]], *, last: bool, anew: bool = False
+    ) -> tuple[list[tuple[Work, Transfer]], list[tuple[Work, Transfer]]]:
+        """Upload; returns those that the hub can't tell from the version they will replace, and those that were cut off
+        and can go on at once, unless it is the `last` try."""
         owners: dict[str, tuple[Work, Transfer]] = {}
         twins: list[tuple[Work, Transfer]] = []
+        again: list[tuple[Work, Transfer]] = []
+        useless: list[str] = []
 
         def jobs() -> Iterator[Store]:
-            for number, (work, step) in enumerate(wanted, first + 1):
-                path = fence.staged(number)
+            for work, step in wanted:
+                name = None if anew else self._part(step)
+                path = fence.part(name) if name else fence.staged(next(self._numbers))
                 owners[path] = (work, step)
                 mode = self._filemode if self._filemode is not None else _readable(step.meta.mode)
                 when = self._time_for(work.decision, step)
-                yield Store(self._folder.path(step.source.path), path, when, mode)
+                yield Store(self._folder.path(step.source.path), path, when, mode, resume=name is not None)
 
-        for outcome in self._remote.store(jobs(), self._audience.transferred):
+        for outcome in self._remote.store(jobs(), self._transferred):
             if not isinstance(outcome, Stored):
                 job, problem = outcome
                 work, step = owners[job.path]
+                if job.resume and problem.reason not in _CUT_OFF:
+                    useless.append(job.path)  # on a full disk the others need its room
+                elif job.resume and not last:
+                    again.append((work, step))
+                    continue
                 self._load.fail(work, step, replace(problem, path=step.path))
                 continue
             work, step = owners[outcome.job.path]
             now = self._folder.look(step.source.path)
-            if not is_same(step.source.stamp, now) or outcome.found.stamp.size != step.source.stamp.size:
+            if not is_same(step.source.stamp, now) or not _is_whole(step, outcome.found.stamp.size):
                 self._load.fail(work, step, Problem(step.path, Reason.CHANGED, "changed while it was sent"))
                 continue
             size = step.source.stamp.size
             self._load.arrive(step, Arrived(outcome.digest, size, staged=outcome.job.path, found=outcome.found))
-            self._count(step, size)
+            self._count(step)
             if step.replaces is not None and same(step.replaces.stamp, outcome.found.stamp):
                 twins.append((work, step))
-        return twins
+        fence.drop(useless)
+        return twins, again
+
+    def _part(self, step: Transfer) -> str | None:
+        """The name under which a large file is on its way: whoever finds it knows of what it is the beginning. None
+        where that can't be said for certain, and for small ones."""
+        name = _part_name(step, self._origin, self._fresh)
+        # Two steps of one name would write into one file.
+        return name if name is not None and self._parts.setdefault(name, step) is step else None
 
     def _time_for(self, decision: Decision, step: Transfer) -> int | None:
         """The time a put carries: the source's, unless another version may be taken for it by that time.
@@ -175,9 +240,13 @@ class Execution:
             mtime -= tick
         return mtime
 
-    def _count(self, step: Transfer, size: int) -> None:
+    def _transferred(self, size: int) -> None:
+        with self._counting:
+            self.size += size
+        self._audience.transferred(size)
+
+    def _count(self, step: Transfer) -> None:
         self.files += 1
-        self.size += size
         self._audience.arrived(step.path)
 
     # Under the lock
@@ -258,6 +327,36 @@ class Execution:
                 self._load.fail(
                     work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")
                 )
+
+
+_CUT_OFF = (Reason.CUT, Reason.LOST)
+
+
+def _part_name(step: Transfer, origin: str, fresh: Fresh) -> str | None:
+    """What the content of a large file is called, by what is certain of it before it is read.
+
+    On the node a stamp is: inode and change time are in it. The hub's is not, as long as it is fresh; and what arrives
+    here may be lost where the computer stops before it is on the disk. A digest settles both, for it is compared.
+    """
+    stamp = step.source.stamp
+    if stamp.size < LARGE or (step.on is Side.THERE and stamp.ctime_ns is None):
+        return None
+    facts: tuple[object, ...]
+    if step.on is Side.THERE:
+        facts = (step.source.path, stamp.size, stamp.mtime_ns, stamp.inode, stamp.ctime_ns)
+    elif step.digest:
+        facts = (step.source.path, step.digest)
+    else:
+        started = boot()
+        if started is None or fresh.covers(stamp):
+            return None
+        facts = (origin, step.source.path, stamp.size, stamp.mtime_ns, stamp.tick_ns, started)
+    return PART_PREFIX + hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _is_whole(step: Transfer, size: int) -> bool:
+    """Whether as many bytes arrived as the plan saw: a server may report success for half a file."""
+    return size == step.source.stamp.size
 
 
 def _with_copy(conflict: Conflict, side: Side, stamp: Stamp, digest: bytes) -> Conflict:

@@ -29,6 +29,7 @@ class OnHub:
 
     def apply(self) -> None:
         self._remove(early=True)
+        self._verify()  # before anything takes their places, for then they could not go back
         self._remove_directories(early=True)
         self._make_directories()
         self._look()
@@ -96,15 +97,26 @@ class OnHub:
         return any(up in self._fresh for up in ancestors(path))
 
     def _move(self) -> None:
+        """A file passes through the lock's folder, for many servers overwrite on a rename: who has lost the lock must
+        not take a place that somebody else has filled."""
         steps = [(work, step) for work, step in self._load.steps(Side.THERE, Move) if isinstance(step, Move)]
         if not steps:
             return
-        problems = self._fence.rename([(step.source.path, step.path) for _, step in steps])
-        for (work, step), problem in zip(steps, problems, strict=True):
-            if problem is not None:
-                self._load.fail(work, step, replace(problem, path=step.path))
-            else:
+        sources = [step.source.path for _, step in steps]
+        self._fence.make_room(sources, passing=True)
+        between = [self._fence.displaced(path) for path in sources]
+        away, into = zip(sources, between, strict=True), zip(between, (step.path for _, step in steps), strict=True)
+        problems = self._fence.rename([pair for both in zip(away, into, strict=True) for pair in both])
+        back: list[tuple[str, str]] = []
+        for (work, step), left, problem in zip(steps, problems[::2], problems[1::2], strict=True):
+            if left is None and problem is None:
                 work.done.append(Done(step, replace(step.source, path=step.path)))
+                continue
+            self._load.fail(work, step, replace(left or problem or _unknown(step), path=step.path))
+            if left is None:
+                back.append((self._fence.displaced(step.source.path), step.source.path))
+        if back:
+            self._fence.rename(back)
 
     def _put(self) -> None:
         steps = [
@@ -199,7 +211,8 @@ class OnHub:
         if not self._displaced:
             return
         kept = [self._fence.displaced(expected.path) for _, _, expected in self._displaced]
-        for (work, step, expected), place, now in zip(self._displaced, kept, self._remote.stat(kept), strict=True):
+        displaced, self._displaced = self._displaced, []
+        for (work, step, expected), place, now in zip(displaced, kept, self._remote.stat(kept), strict=True):
             if is_same(expected.stamp, now) or now is None:
                 continue
             undone = [(expected.path, f"{place}.undone")] if isinstance(step, Transfer) else []

@@ -69,12 +69,16 @@ class Store:
     """Put the local file `source` at `path`, which does not exist yet (its directory does).
 
     `mtime_ns` and `mode` are set where the hub can; that it can't is no problem.
+
+    With `resume`, a file may lie at `path`: what an earlier store of this very content left that was cut off. The
+    remote goes on from where it is certain of every byte before, and anew where it can't be.
     """
 
     source: Path
     path: str
     mtime_ns: int | None = None
     mode: int | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,8 @@ class Remote(ABC):
 
     @abstractmethod
     def append(self, path: str, data: bytes) -> None:
-        """Append to a file, which is made where missing. Raises HubError; what arrived then is unspecified."""
+        """Append to a file, which is made where missing. Raises HubError; what arrived then is unspecified, and
+        whether all arrived where it does not is for the caller to see (`stat`)."""
 
     def refresh(self) -> None:  # noqa: B027 - most remotes remember nothing, and have nothing to do
         """Forget what is remembered of the hub's content: the lock was just taken, and others may have changed it."""

@@ -7,6 +7,7 @@ Systems without `dir_fd` get each parent looked at instead.
 
 import errno
 import hashlib
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,9 +20,11 @@ from typing import BinaryIO, Concatenate, ParamSpec, Self, TypeVar
 
 from symsync.core.values import Found, Listing, Problem, Reason
 from symsync.local_files import (
+    BLOCK,
     NO_FOLLOW,
     NO_WAIT,
     ChangedError,
+    Digest,
     NotAFileError,
     blocks,
     mounted_stamp_of,
@@ -223,8 +226,10 @@ class DirectoryRemote(Remote):
         self._unsynced = True
         try:
             with self._place(job.path) as (directory, name):
-                with _new_file(name, directory) as target, open_unchanged(job.source) as source:
-                    sent = pump(blocks(source), target, digest, progress)
+                with open_unchanged(job.source) as source:
+                    offset = _agreed(name, directory, source, digest) if job.resume else 0
+                    with _open_new(name, directory, offset) as target:
+                        sent = offset + pump(blocks(source, offset), target, digest, progress)
                 # By name and after closing: network file systems settle a file's time when it is closed.
                 if job.mode is not None:
                     self._set_mode_if_possible(name, directory, job.mode)
@@ -432,13 +437,30 @@ def _open_directory(name: str, directory: int) -> int:
         raise FileNotFoundError(errno.ENOENT, error.strerror, name) from error
 
 
+def _agreed(name: str, directory: int | None, source: io.FileIO, digest: Digest) -> int:
+    """How many of the first bytes of `source`, which go into `digest`, a cut-off store has left at `name`. Compared,
+    for a disk that was pulled out may hold anything; a file that has none of them is removed."""
+    count = 0
+    with suppress(FileNotFoundError):
+        with open_regular(name, directory) as part:
+            while (block := part.read(BLOCK)) and source.read(len(block)) == block:
+                digest.update(memoryview(block))
+                count += len(block)
+        if not count:
+            os.unlink(name, dir_fd=directory)
+    return count
+
+
 @contextmanager
-def _new_file(name: str, directory: int | None) -> Iterator[BinaryIO]:
-    """A file that did not exist before; where the block fails with an OSError it is removed again."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | _BINARY
+def _open_new(name: str, directory: int | None, offset: int) -> Iterator[BinaryIO]:
+    """A file that did not exist before, or one that is cut to `offset`; where the block fails with an OSError it is
+    removed again."""
+    flags = os.O_WRONLY | NO_FOLLOW | _BINARY | (0 if offset else os.O_CREAT | os.O_EXCL)
     descriptor = os.open(name, flags, 0o666, dir_fd=directory)
     try:
         with open(descriptor, "wb") as file:
+            file.truncate(offset)
+            file.seek(offset)
             yield file
     except OSError:
         with suppress(OSError):

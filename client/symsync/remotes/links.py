@@ -53,7 +53,8 @@ class LinkTable(Remote):
         return dict(table)
 
     def refresh(self) -> None:
-        self._links = self._load()
+        # Asking for what is not there is one question; trying to read it takes several.
+        self._links = self._load() if self._links or self._remote.stat([_PATH]) != [None] else {}
         self._remote.refresh()
         covered = self._covered & self._links.keys()
         if covered:

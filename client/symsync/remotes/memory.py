@@ -110,6 +110,15 @@ class MemoryHub:
             self._set(node, mtime_ns, mode)
             return self._shown(path, node)
 
+    def part(self, path: str) -> int:
+        """Take away a file that will be stored whole; its size, 0 where there is none or no way to go on with it."""
+        with self._lock:
+            if path not in self:
+                return 0
+            size = len(self._writable_file(path).content)
+            self._drop(path)
+            return size if self.traits.appends else 0
+
     def make_directory(self, path: str, mode: int | None) -> None:
         with self._lock:
             node = self._add(path, _Node(Kind.DIRECTORY, _DIRECTORY_MODE, self._now()))
@@ -350,8 +359,10 @@ class MemoryRemote(Remote):
         digest = hashlib.sha256()
         content = io.BytesIO()
         try:
+            offset = self._hub.part(job.path) if job.resume else 0
             with open_unchanged(job.source) as source:
-                pump(blocks(source), content, digest, progress)
+                pump(blocks(source, 0, offset), content, digest)
+                pump(blocks(source, offset), content, digest, progress)
             found = self._hub.make_file(job.path, content.getvalue(), job.mtime_ns, job.mode)
         except _RefusedError as refusal:
             return job, refusal.problem(job.path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symsync.core.steps import Decision
+from symsync.core.values import Problem
 from symsync.events import Result
 from symsync.report.words import left_behind, line, moved, removed_on
 from symsync_protocol.errors import Stopped, SymsyncError
@@ -17,7 +18,7 @@ SCHEMA = 1
 def of_result(result: Result, notes: Sequence[str]) -> str:
     """The document of a run that came to its end."""
     failed = {outcome.decision.path for outcome in result.outcomes if not outcome.whole}
-    return _written(
+    return written(
         {
             "schema": SCHEMA,
             "node": result.node,
@@ -35,16 +36,13 @@ def of_result(result: Result, notes: Sequence[str]) -> str:
             ],
             "conflicts": [
                 {
-                    **_path("path", path),
-                    **_path("copy_here", conflict.copy_here.path if conflict.copy_here else None),
-                    **_path("copy_hub", conflict.copy_there.path if conflict.copy_there else None),
+                    **exact("path", path),
+                    **exact("copy_here", conflict.copy_here.path if conflict.copy_here else None),
+                    **exact("copy_hub", conflict.copy_there.path if conflict.copy_there else None),
                 }
                 for path, conflict in result.conflicts
             ],
-            "problems": [
-                {**_path("path", problem.path), "reason": problem.reason.value, **_path("detail", problem.detail)}
-                for problem in left_behind(result)
-            ],
+            "problems": problem_list(left_behind(result)),
             "notes": list(notes),
         }
     )
@@ -53,24 +51,32 @@ def of_result(result: Result, notes: Sequence[str]) -> str:
 def of_error(error: SymsyncError) -> str:
     """The document of a run that could not come to its end."""
     allow = error.allow if isinstance(error, Stopped) else None
-    return _written(
-        {"schema": SCHEMA, "exit_status": error.exit_status, "error": {**_path("message", str(error)), "allow": allow}}
+    return written(
+        {"schema": SCHEMA, "exit_status": error.exit_status, "error": {**exact("message", str(error)), "allow": allow}}
     )
 
 
 def _change(decision: Decision, done: bool) -> dict[str, Any]:
     move = moved(decision)
     return {
-        **_path("path", decision.path),
+        **exact("path", decision.path),
         "action": line(decision).partition(" ")[0],
         "side": removed_on(decision) or None,
-        **_path("from", move.source.path if move else None),
-        **_path("reason", decision.reason),
+        **exact("from", move.source.path if move else None),
+        **exact("reason", decision.reason),
         "done": done,
     }
 
 
-def _path(key: str, path: str | None) -> dict[str, str | None]:
+def problem_list(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """What went wrong with single paths."""
+    return [
+        {**exact("path", problem.path), "reason": problem.reason.value, **exact("detail", problem.detail)}
+        for problem in problems
+    ]
+
+
+def exact(key: str, path: str | None) -> dict[str, str | None]:
     """A path under `key`. Bytes that are not UTF-8 show as U+FFFD there, and `key_base64` has all bytes exactly."""
     if path is None:
         return {key: None}
@@ -81,5 +87,6 @@ def _path(key: str, path: str | None) -> dict[str, str | None]:
     return {key: text, f"{key}_base64": base64.b64encode(raw).decode("ascii")}
 
 
-def _written(document: dict[str, Any]) -> str:
+def written(document: dict[str, Any]) -> str:
+    """The document's text."""
     return json.dumps(document, ensure_ascii=False, indent=2)

@@ -21,7 +21,7 @@ from symsync_protocol.names import shown
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Conflict
 
-_SIDES = {Side.HERE: "here", Side.THERE: "hub"}
+SIDES = {Side.HERE: "here", Side.THERE: "hub"}
 
 DECIDE = "to decide: remove the copy to keep your version, or rename the copy over it to keep theirs; then sync"
 """What to do about open conflicts, in one line."""
@@ -68,7 +68,7 @@ def moved(decision: Decision) -> Move | None:
 def removed_on(decision: Decision) -> str:
     """The side or sides that a removal acts on."""
     sides = {step.on for step in decision.steps if isinstance(step, Remove | RemoveDirectory)}
-    return " and ".join(name for side, name in _SIDES.items() if side in sides)
+    return " and ".join(name for side, name in SIDES.items() if side in sides)
 
 
 def summary(result: Result) -> str:
@@ -78,8 +78,8 @@ def summary(result: Result) -> str:
     trouble = [
         text
         for number, text in (
-            (len(result.conflicts), _number(len(result.conflicts), "conflict") + " open"),
-            (len(left), _number(len(left), "path") + " not synchronised"),
+            (len(result.conflicts), plural(len(result.conflicts), "conflict") + " open"),
+            (len(left), plural(len(left), "path") + " not synchronised"),
         )
         if number
     ]
@@ -168,7 +168,8 @@ def _word(decision: Decision, step: Step) -> str | None:
     return "removed" if decision.action is Action.REMOVE else None
 
 
-def _number(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
+    """So many of what has a name in the singular."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 

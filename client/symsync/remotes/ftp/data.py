@@ -109,6 +109,16 @@ class DataConnections:
             self.close()
         return transfer
 
+    def resume(self, command: str, offset: int) -> "Transfer":
+        """Like `open`, for a transfer that begins at `offset`. Raises RefusedError where the server can't do that."""
+        control = self._harbour.control
+        if self._port is None and self._listener is None:
+            self.prepared(control.ask(self.command()))
+        reply = control.ask(f"REST {offset}")  # right before its command, for some servers forget it over any other
+        if not reply.more:
+            raise RefusedError(reply)
+        return self.open(command)
+
     def _connect(self, port: int | None) -> socket.socket:
         if self._listener is not None:
             self._wait_for_server(self._listener)

@@ -26,9 +26,13 @@ def lost_fetch(job: Fetch, error: ConnectionLost) -> Outcome:
 def fetcher(progress: Progress) -> Callable[[Session, Desk[Fetch, Outcome]], None]:
     """A worker that fetches files (see `crew.work_off`)."""
 
+    arrived: dict[Fetch, int] = {}
+
     def work(session: Session, desk: Desk[Fetch, Outcome]) -> None:
         while session.control.alive and (job := desk.take()) is not None:
-            desk.done(_fetch(session, job, progress))
+            # Where the connection broke in the middle of it, the next one goes on.
+            desk.done(_fetch(session, job, arrived, progress))
+            arrived.pop(job, None)
 
     return work
 
@@ -54,23 +58,26 @@ def _prepare(session: Session, path: str, offset: int) -> _Start:
     return start
 
 
-def _fetch(session: Session, job: Fetch, progress: Progress) -> Outcome:
+def _fetch(session: Session, job: Fetch, arrived: dict[Fetch, int], progress: Progress) -> Outcome:
+    """Bring a file, from where `arrived` says that an earlier attempt came to, and which is told how far this comes."""
+    offset = arrived.get(job, job.offset)
     if problem := unsendable(job.path):
         return job, problem
     digest = hashlib.sha256()
     try:
-        start = _prepare(session, job.path, job.offset)
-        if start.size is not None and job.offset > start.size:
+        start = _prepare(session, job.path, offset)
+        if start.size is not None and offset > start.size:
             return job, Problem(job.path, Reason.CHANGED, f"it is shorter than before: {start.size} bytes")
         # A server that can't begin in the middle sends all again.
         with open_target(job.target, start.offset, digest) as target:
-            received = start.offset
+            received = arrived[job] = start.offset
             if not start.offset or start.offset != start.size:
                 transfer = session.data.open(f"RETR {session.place(job.path)}")
                 for block in transfer.receive():
                     target.write(block)
                     digest.update(block)
                     received += len(block)
+                    arrived[job] = received
                     progress(len(block))
                 reply = transfer.finish()
                 if not reply.ok:

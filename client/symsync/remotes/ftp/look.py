@@ -38,6 +38,7 @@ def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     asked = [path for path in dict.fromkeys(paths) if path not in found]
     if session.manners.way is Way.MLSD:
         found.update(_by_mlst(session, asked))
+        found.update(_by_entering(session, [path for path in asked if path not in found]))
     elif session.manners.way is Way.NLST:
         found.update(_by_questions(session, asked))
     # Listings tell links and modes besides, and certainly what is not there.
@@ -65,6 +66,14 @@ def _by_mlst(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look
         entry = seen(path, [reply])
         if entry is not None or reply.says_absent:
             yield path, entry
+
+
+def _by_entering(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
+    """What is certainly not there: Pure-FTPd's MLST does not say so, its CWD does."""
+    replies = session.control.pipeline(f"CWD {session.place(path)}" for path in paths)
+    for path, reply in zip(paths, replies, strict=True):
+        if reply.says_absent:
+            yield path, None
 
 
 def _by_questions(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:

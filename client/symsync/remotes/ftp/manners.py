@@ -50,6 +50,8 @@ class Manners:
         self.sets_modes = True
         self.replaces = True
         self.appends = True
+        self.resumes = True
+        """Whether STOR can begin in the middle of a file (REST)."""
         self.uniques: dict[str, str] = {}
         """What MLSD tells of directories in its `unique` fact: shows a link that leads back up."""
         self._time_commands = list(TimeCommand)

@@ -133,7 +133,7 @@ class FtpRemote(Remote):
     def write(self, path: str, data: bytes) -> None:
         def put(session: Session) -> None:
             store_bytes(session, "STOR", path, data)
-            self._check_size(session, path, len(data), exact=True)
+            self._check_size(session, path, len(data))
 
         try:
             self._again(put)
@@ -143,9 +143,7 @@ class FtpRemote(Remote):
     def append(self, path: str, data: bytes) -> None:
         with self._pool.session() as session:
             try:
-                before = size(session.control.ask(f"SIZE {session.place(path)}")) or 0
                 store_bytes(session, "APPE", path, data)
-                self._check_size(session, path, before + len(data), exact=False)
             except RefusedError as refusal:
                 # 451: ProFTPD without AllowStoreRestart, which is its default.
                 if refusal.reply.unknown_command or refusal.reply.code == 451:
@@ -164,10 +162,10 @@ class FtpRemote(Remote):
             with self._pool.session() as session:
                 return act(session)
 
-    def _check_size(self, session: Session, path: str, expected: int, exact: bool) -> None:
-        """A server's 226 may follow a short file. Others may have appended more."""
+    def _check_size(self, session: Session, path: str, expected: int) -> None:
+        """A server's 226 may follow a short file."""
         told = size(session.control.ask(f"SIZE {session.place(path)}"))
-        if told is None or told < expected or (exact and told != expected):
+        if told != expected:
             raise HubUnreachable(
                 f"{self._location.shown}: {shown(path)} has {told} bytes instead of {expected}; run it again"
             )

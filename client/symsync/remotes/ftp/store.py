@@ -1,13 +1,20 @@
-"""Putting files: three round trips each, whatever is to be verified and set."""
+"""Putting files: three round trips each, whatever is to be verified and set.
+
+What was cut off goes on by REST and STOR, which say where each byte belongs, and not by APPE, which puts it wherever
+the file ends by then. The server may still be writing what the broken connection delivered: the same bytes at the same
+places. That does no harm to the one, but would shift all that the other appends; and were that cut off, too, the size
+would tell no more.
+"""
 
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
-from symsync.local_files import open_unchanged, problem_of_transfer
+from symsync.local_files import blocks, open_unchanged, problem_of_transfer
 from symsync.remotes.base import Progress, Store, Stored
 from symsync.remotes.ftp.attributes import mode_line, settle_time, time_line
 from symsync.remotes.ftp.crew import Desk
@@ -15,12 +22,21 @@ from symsync.remotes.ftp.data import FITS_BUFFERS, Transfer
 from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.ftp.look import is_absent, look_commands, seen, stat
 from symsync.remotes.ftp.names import Names, unsendable
-from symsync.remotes.ftp.replies import Reply, reason_of
+from symsync.remotes.ftp.replies import Reply, reason_of, size
 from symsync.remotes.ftp.session import Session
 from symsync_protocol.names import parent
 from symsync_protocol.stamps import Kind
 
 Outcome = Stored | tuple[Store, Problem]
+
+STEP_BACK = 1 << 20
+"""Bytes at the end of a part that are sent again: a server that fell, too, may have lost what it had just written."""
+
+QUIET_SECONDS = 1.0
+"""How long a part must not grow before it counts as left alone."""
+
+_LOOKS = 30
+"""How often that is looked at before the part is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +74,79 @@ def _send(session: Session, names: Names, job: Store, progress: Progress) -> _Se
         return problem
     try:
         with open_unchanged(job.source) as source:
-            expected = os.fstat(source.fileno()).st_size
-            transfer = session.data.open(f"STOR {session.place(job.path)}")
-            if expected > FITS_BUFFERS:
-                transfer.start()
-            digest = hashlib.sha256()
-            try:
-                count = _pour(source, expected, transfer, session.throttle.block, digest.update, progress)
-            finally:
-                reply = transfer.finish()
+            sent = _send_rest(session, job, source, progress) if job.resume else None
+            if sent is None:
+                sent = _send_from(session, job, source, 0, progress)
     except RefusedError as refusal:
         return refused_store(session, job.path, refusal.reply)
     except OSError as error:
         return problem_of_transfer(job.path, job.source, error)
-    if not reply.ok:
-        return refused_store(session, job.path, reply)
-    return _Sent(count, digest.digest())
+    return refused_store(session, job.path, sent) if isinstance(sent, Reply) else sent
+
+
+def _send_rest(session: Session, job: Store, source: io.FileIO, progress: Progress) -> _Sent | Reply | None:
+    """Go on with what a cut-off store has left; None where that can't be, and nothing lies there any more."""
+    offset = _left(session, job.path, os.fstat(source.fileno()).st_size)
+    if not offset:
+        return None
+    try:
+        return _send_from(session, job, source, offset, progress)
+    except RefusedError as refusal:
+        if refusal.reply.unknown_command or refusal.reply.code == 451:  # the latter: ProFTPD without AllowStoreRestart
+            session.manners.resumes = False
+    session.control.ask("REST 0")
+    _remove(session, job.path)
+    return None
+
+
+def _left(session: Session, path: str, whole: int) -> int:
+    """From where to go on with what a cut-off store may have left at `path`; 0 where nothing is left that is of use,
+    and nothing lies there any more."""
+    told = size(session.control.ask(f"SIZE {session.place(path)}"))
+    if told is None:
+        return 0
+    if session.manners.resumes and STEP_BACK < told <= whole and _is_quiet(session, path, told):
+        return told - STEP_BACK
+    _remove(session, path)
+    return 0
+
+
+def _is_quiet(session: Session, path: str, told: int) -> bool:
+    """Whether the broken connection's bytes have all arrived: the file has stopped growing. Else a server that cuts it
+    off where we begin (Pure-FTPd) might have a gap between our bytes and those, should we be cut off once more."""
+    for _ in range(_LOOKS):
+        time.sleep(QUIET_SECONDS)
+        now = size(session.control.ask(f"SIZE {session.place(path)}"))
+        if now == told:
+            return True
+        told = now or 0
+    return False
+
+
+def _remove(session: Session, path: str) -> None:
+    """What the broken connection still delivers then ends in a file without a name."""
+    session.control.ask(f"DELE {session.place(path)}")
+
+
+def _send_from(session: Session, job: Store, source: io.FileIO, offset: int, progress: Progress) -> _Sent | Reply:
+    """The bytes from `offset` on, and the digest of all; the closing reply where the server did not take them.
+
+    Raises RefusedError where it does not even begin.
+    """
+    expected = os.fstat(source.fileno()).st_size
+    digest = hashlib.sha256()
+    for block in blocks(source, 0, offset):
+        digest.update(block)
+    source.seek(offset)
+    command = f"STOR {session.place(job.path)}"
+    transfer = session.data.resume(command, offset) if offset else session.data.open(command)
+    if expected > FITS_BUFFERS:
+        transfer.start()
+    try:
+        count = _pour(source, expected - offset, transfer, session.throttle.block, digest.update, progress)
+    finally:
+        reply = transfer.finish()
+    return _Sent(offset + count, digest.digest()) if reply.ok else reply
 
 
 def _pour(

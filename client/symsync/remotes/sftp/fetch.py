@@ -22,8 +22,9 @@ def lost_fetch(job: Fetch) -> Outcome:
     return job, lost(job.path)
 
 
-async def fetch(session: Session, job: Fetch, progress: Progress) -> Outcome:
-    """Bring one file."""
+async def fetch(session: Session, job: Fetch, arrived: dict[Fetch, int], progress: Progress) -> Outcome:
+    """Bring one file, from where `arrived` says that an earlier attempt came to, and which is told how far this comes.
+    """
     looking = await session.line.post(session.looking(job.path))
     opening = await session.line.post(wire.open_file(session.place(job.path), Open.READ))
     there = session.seen(job.path, await looking)
@@ -34,9 +35,9 @@ async def fetch(session: Session, job: Fetch, progress: Progress) -> Outcome:
     try:
         if not isinstance(there, Found) or there.kind is not Kind.FILE:
             return job, Problem(job.path, Reason.KIND, "it is not a regular file")
-        if there.stamp.size < job.offset:
+        if there.stamp.size < arrived.get(job, job.offset):
             return job, Problem(job.path, Reason.CHANGED, f"it is shorter than before: {there.stamp.size} bytes")
-        return await _receive(session, job, opened, there, progress)
+        return await _receive(session, job, opened, there, arrived, progress)
     except RefusedError as refusal:
         return job, session.problem(job.path, refusal.status)
     except OSError as error:
@@ -45,15 +46,18 @@ async def fetch(session: Session, job: Fetch, progress: Progress) -> Outcome:
         session.line.tell(wire.close(opened))
 
 
-async def _receive(session: Session, job: Fetch, opened: bytes, there: Found, progress: Progress) -> Outcome:
+async def _receive(
+    session: Session, job: Fetch, opened: bytes, there: Found, arrived: dict[Fetch, int], progress: Progress
+) -> Outcome:
     digest = hashlib.sha256()
-    count = job.offset
-    reading = Reading(session, opened, job.offset, there.stamp.size)
-    with open_target(job.target, job.offset, digest) as target:
+    count = arrived.get(job, job.offset)
+    reading = Reading(session, opened, count, there.stamp.size)
+    with open_target(job.target, count, digest) as target:
         async for block in reading.blocks():
             target.write(block)
             digest.update(block)
             count += len(block)
+            arrived[job] = count
             progress(len(block))
     after = await reading.after()
     if found(job.path, after).stamp != there.stamp:

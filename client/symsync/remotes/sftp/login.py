@@ -18,6 +18,9 @@ _KEY = "publickey"
 
 _KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
+_SILENCE = "Authentication timeout."
+"""What paramiko says where the server said nothing: it is no refusal."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -50,7 +53,9 @@ def log_in(transport: Any, location: Location, door: Door, say: Callable[[str], 
         say(f"login as {door.login} with {attempt.what}")
         try:
             allowed = _ask(attempt.act)
-        except paramiko.AuthenticationException:
+        except paramiko.AuthenticationException as error:
+            if str(error) == _SILENCE:
+                raise
             if not transport.is_active():  # it hung up: too many attempts, or it allows one only
                 raise _refusal(location, door, allowed, tried) from None
 

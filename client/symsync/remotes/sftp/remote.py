@@ -68,8 +68,9 @@ class SftpRemote(Remote):
     def fetch(
         self, jobs: Iterable[Fetch], progress: Progress = no_progress
     ) -> Iterator[Fetched | tuple[Fetch, Problem]]:
+        arrived: dict[Fetch, int] = {}
         return work_off(
-            self._link.session, jobs, lambda session, job, _again: fetch(session, job, progress), lost_fetch
+            self._link.session, jobs, lambda session, job, _again: fetch(session, job, arrived, progress), lost_fetch
         )
 
     def store(

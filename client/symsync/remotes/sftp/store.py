@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
-from symsync.local_files import open_unchanged, problem_of_transfer
+from symsync.local_files import blocks, open_unchanged, problem_of_transfer
 from symsync.remotes.base import Progress, Store, Stored
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.changes import why_not_made
 from symsync.remotes.sftp.errors import RefusedError
-from symsync.remotes.sftp.line import Pending
+from symsync.remotes.sftp.line import CONTENT_WINDOW, Pending
 from symsync.remotes.sftp.look import Look
 from symsync.remotes.sftp.session import Session, done, handle, lost
 from symsync.remotes.sftp.wire import Code, Open
@@ -29,18 +29,22 @@ def lost_store(job: Store) -> Outcome:
 
 async def store(session: Session, job: Store, progress: Progress, *, again: bool) -> Outcome:
     """Put one file. `again`: an earlier try was cut off, and what it left is in the way."""
-    if again:
-        # What the broken connection still delivers then ends in a file without a name.
-        await session.line.ask(wire.remove(session.place(job.path)))
     digest = hashlib.sha256()
     try:
         with open_unchanged(job.source) as source:
+            offset = await _left(session, job, _size_of(job)) if job.resume else 0
+            if again and not offset:
+                # What the broken connection still delivers then ends in a file without a name.
+                await session.line.ask(wire.remove(session.place(job.path)))
             try:
-                opened = handle(await session.line.ask(_creation(session, job)))
+                opened = handle(await session.line.ask(_opening(session, job, offset)))
             except RefusedError as refusal:
                 return job, await why_not_made(session, job.path, refusal.status)
+            for block in blocks(source, 0, offset):
+                digest.update(block)
+            source.seek(offset)
             try:
-                size, look = await _Upload(session, job, opened, progress).send(source, digest.update)
+                size, look = await _Upload(session, job, opened, progress).send(source, offset, digest.update)
             except RefusedError as refusal:
                 return job, await _why_not_written(session, job, refusal)
     except OSError as error:
@@ -55,8 +59,24 @@ async def store(session: Session, job: Store, progress: Progress, *, again: bool
     return Stored(job, look, digest.digest())
 
 
-def _creation(session: Session, job: Store) -> wire.Request:
-    return wire.open_file(session.place(job.path), Open.WRITE | Open.CREATE | Open.EXCLUSIVE)
+async def _left(session: Session, job: Store, whole: int) -> int:
+    """From where to go on with what a cut-off store may have left; 0 where that is of no use, and it is gone then.
+
+    Some servers work on a handle's requests in another order, but at every time all but the last `CONTENT_WINDOW` bytes
+    had been acknowledged. What the server may still be doing for the broken connection puts the same bytes into the
+    same places.
+    """
+    there = await session.look(job.path)
+    if not isinstance(there, Found) or there.kind is not Kind.FILE:
+        return 0
+    if CONTENT_WINDOW < there.stamp.size <= whole:
+        return there.stamp.size - CONTENT_WINDOW
+    await session.line.ask(wire.remove(session.place(job.path)))
+    return 0
+
+
+def _opening(session: Session, job: Store, offset: int) -> wire.Request:
+    return wire.open_file(session.place(job.path), Open.WRITE if offset else Open.WRITE | Open.CREATE | Open.EXCLUSIVE)
 
 
 @dataclass
@@ -68,15 +88,15 @@ class _Upload:
     opened: bytes
     progress: Progress
 
-    async def send(self, source: io.FileIO, update: Callable[[bytes], None]) -> tuple[int, Look]:
-        """All of `source` as it is now; how many bytes, and what lies there then.
+    async def send(self, source: io.FileIO, offset: int, update: Callable[[bytes], None]) -> tuple[int, Look]:
+        """All of `source` from `offset` on, as it is now; how many bytes it has, and what lies there then.
 
         Raises RefusedError where any of it was refused, and what reading raises.
         """
         line = self.session.line
         under_way: deque[tuple[Pending, int]] = deque()
         try:
-            size = await self._write(source, update, under_way)
+            size = await self._write(source, offset, update, under_way)
             setting = [await line.post(request) for request in self._settings()]
             closing = await line.post(wire.close(self.opened))
         except BaseException:  # also when the task is cancelled: the handle must not stay open
@@ -92,11 +112,11 @@ class _Upload:
         return size, self.session.seen(self.job.path, await looking)
 
     async def _write(
-        self, source: io.FileIO, update: Callable[[bytes], None], under_way: deque[tuple[Pending, int]]
+        self, source: io.FileIO, offset: int, update: Callable[[bytes], None], under_way: deque[tuple[Pending, int]]
     ) -> int:
-        """Post the file's first bytes up to its present size, for one that grows all the time has no end."""
+        """Post the file's bytes up to its present size, for one that grows all the time has no end."""
         size = os.fstat(source.fileno()).st_size
-        count = 0
+        count = offset
         while block := source.read(min(self.session.limits.block, size - count)):
             update(block)
             under_way.append((await self.session.line.post(wire.write(self.opened, count, block)), len(block)))

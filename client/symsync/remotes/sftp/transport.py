@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -110,7 +111,9 @@ def open_channel(
         with told(door):
             known = host_keys.known_keys(door.known_hosts, door.known_as)
             _prepare(transport, location, known)
-            transport.start_client()
+            transport.start_client(timeout=location.timeout)
+            if not transport.initial_kex_done:
+                raise TimeoutError(f"no answer for {location.timeout:g} s")
             key = transport.get_remote_server_key()
             say(
                 f"connected to {door.host}, port {door.port}, host key {host_keys.fingerprint(key.asbytes())}, "
@@ -122,13 +125,28 @@ def open_channel(
             channel = transport.open_session(timeout=location.timeout)
             channel.settimeout(location.timeout)
         try:
-            channel.invoke_subsystem("sftp")
-        except paramiko.SSHException as error:
+            with told(door), _answered_within(location.timeout, transport):
+                channel.invoke_subsystem("sftp")
+        except ConnectionLost as error:
+            if not transport.is_active():
+                raise
             raise HubRefused(f"{door.host}: it let {door.login} in, but offers no SFTP; ask its owner") from error
     except BaseException:
         transport.close()
         raise
     return transport, SshChannel(channel)
+
+
+@contextmanager
+def _answered_within(seconds: float, transport: Any) -> Iterator[None]:
+    """For what paramiko waits for without an end, unless the transport is closed."""
+    timer = threading.Timer(seconds, transport.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _prepare(transport: Any, location: Location, known: list[host_keys.Known]) -> None:
