@@ -76,8 +76,9 @@ class Fence:
         """Where this run's bytes are now."""
         return self._held if self.holding else self._staging
 
-    def prepare(self, node: str) -> None:
-        """Make the staging folder, and remove what ended runs of this node left, but for parts of large files."""
+    def prepare(self, node: str, *, sweep: bool) -> None:
+        """Make the staging folder; with `sweep` remove what ended runs of this node left, but for parts of large files.
+        """
         (problem,) = self._remote.make_directories([self._staging])
         if problem is not None and problem.reason is not Reason.EXISTS:
             self._store.make_private(TEMPORARY_DIR)
@@ -85,6 +86,8 @@ class Fence:
         earlier = problem is not None and problem.reason is Reason.EXISTS  # an earlier round of this run left parts
         if problem is not None and not earlier:
             raise HubError(f"the hub does not let us make {self._staging}: {problem.detail or problem.reason}")
+        if not (sweep or earlier):
+            return
         mine = [
             join(TEMPORARY_DIR, basename(entry.path))
             for entry in self._entries(TEMPORARY_DIR)
@@ -219,12 +222,15 @@ class Fence:
         self._remote.remove_directories([LOCK_DIR])
         return restored
 
-    def _save_parts(self, folder: str) -> None:
-        """Large files that arrived and did not take their places go back to where this node's next plan finds them."""
+    def _save_parts(self, folder: str) -> bool:
+        """Large files that arrived and did not take their places go back to where this node's next plan finds them, but
+        for those that this run has sent itself. Whether there are any."""
         parts = [entry.path for entry in self._entries(folder) if _is_part(entry)]
         if parts:
             self._remote.make_directories([self._staging])
-            self._remote.rename([(path, self.part(basename(path))) for path in parts])
+            sent = {basename(entry.path) for entry in self._entries(self._staging)}
+            self._remote.rename([(path, self.part(basename(path))) for path in parts if basename(path) not in sent])
+        return bool(parts)
 
     def _put_back(self, folder: str, label: str) -> bool:
         """What was displaced into a lock folder and not replaced goes back to its name, the rest to the trash; returns
@@ -317,19 +323,21 @@ class Fence:
                 self._remove_tree(self._staging)
         self._kept = True
 
-    def release(self) -> None:
-        """Let the next node in; where all was not settled, what was displaced and not replaced goes back first."""
+    def release(self) -> bool:
+        """Let the next node in; where all was not settled, what was displaced and not replaced goes back first. Returns
+        whether nothing is left that a later run could use or would have to remove."""
         if not self.holding:
-            self._sweep([self._staging])
-            return
+            return not self._sweep([self._staging])
         if self._made and not self._kept:
             self._put_back(self._held, self._run)
-        (problem,) = self._remote.remove_directories([self._held])
-        if problem is not None and problem.reason is not Reason.ABSENT:
-            self._save_parts(self._held)
+        problem, _ = self._remote.remove_directories([self._held, LOCK_DIR])
+        left = problem is not None and problem.reason is not Reason.ABSENT
+        if left:
+            left = self._save_parts(self._held)
             self._remove_tree(self._held)
-        self._remote.remove_directories([LOCK_DIR])
+            self._remote.remove_directories([LOCK_DIR])
         self.holding = False
+        return not left
 
     def _keep(self, folder: str, label: str) -> None:
         """Move displaced versions to the trash, or aside where the hub's trash can't take them."""
@@ -342,6 +350,11 @@ class Fence:
             aside = f"{TEMPORARY_DIR}/kept-{label}"
             self._remote.rename([(folder, aside)])
             self._audience.note(f"the hub's trash can't take {target}, it stays in {aside}: {problem.detail}")
+
+    @property
+    def has_displaced(self) -> bool:
+        """Whether anything was displaced in this run."""
+        return bool(self._made)
 
     def prune_trash(self, retention: Retention) -> None:
         """Remove from the hub's trash what has outlived its time; sizes are asked for only if this run added to it."""

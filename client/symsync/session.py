@@ -38,6 +38,8 @@ from symsync_protocol.state import Generation, Intent, PairState
 
 __all__ = ["Meeting", "meet", "preview", "run"]
 
+_DAY = 86_400
+
 ROUNDS = 3
 """How often a run plans anew what moved while it was at work."""
 
@@ -118,7 +120,7 @@ class _Session:
         try:
             check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
         except Stopped:
-            if self._waited or not self._wait_for_others(pairing.remote):
+            if self._waited or not self._wait_for_others(pairing):
                 raise
             return self._attempt()
         if not self._anything(pairing, view):
@@ -126,7 +128,7 @@ class _Session:
                 self._nodes.remember(pairing.there.name, view.met)
             return _result(pairing, view, None, [], 0), False
         self._announce_plan(view.decisions)
-        with self._fenced(pairing.remote) as fence:
+        with self._fenced(pairing) as fence:
             execution = Execution(
                 view.decisions,
                 self._folder,
@@ -147,38 +149,40 @@ class _Session:
                 self._audience.finished(outcome)
         return _result(pairing, view, execution, outcomes, pairing.ground.newest + 1, agreement), unfinished(outcomes)
 
-    def _wait_for_others(self, remote: Remote) -> bool:
+    def _wait_for_others(self, pairing: Pairing) -> bool:
         """Whether a node was at work on the hub, or had died there; it is over now. What it had moved aside looked as
         if somebody had removed it."""
-        (locked,) = remote.stat([LOCK_DIR]) if self._writes_hub else [None]
+        (locked,) = pairing.remote.stat([LOCK_DIR]) if self._writes_hub else [None]
         if locked is None:
             return False
         self._waited = True
-        with self._fenced(remote) as fence:
+        with self._fenced(pairing) as fence:
             if fence is not None:
                 fence.acquire()
         return True
 
     @contextmanager
-    def _fenced(self, remote: Remote) -> Iterator[Fence | None]:
+    def _fenced(self, pairing: Pairing) -> Iterator[Fence | None]:
         """This run's staging folder and lock on the hub, None where nothing is written there."""
         if not self._writes_hub:
             yield None
             return
-        fence = Fence(remote, self._label, self._audience)
+        fence, hub = Fence(pairing.remote, self._label, self._audience), pairing.there.name
+        left = self._nodes.staging(hub) or pairing.ground.standing is not Standing.NORMAL
         try:
-            fence.prepare(self._settings.node)
+            fence.prepare(self._settings.node, sweep=left)
             yield fence
         finally:
             with suppress(HubError):
-                fence.release()
+                if fence.release():
+                    self._nodes.swept(hub)
 
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
         """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
         the journal counts only as long as the hub shows no other intent."""
         state = self._state(pairing, Generation(pairing.ground.newest + 1, journal.generation))
         state = replace(state, entries=view.base.entries, conflicts=view.base.conflicts)
-        with self._fenced(pairing.remote) as fence:
+        with self._fenced(pairing) as fence:
             if fence is not None:
                 fence.acquire()
             self._introduce(pairing)
@@ -224,7 +228,8 @@ class _Session:
         self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
         if fence is not None:
             fence.settle(keep_trash=self._settings.trash.keep)
-        self._record(pairing, store, fence, state, file, replace(view.met, clock_offset_ns=offset))
+        pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
+        self._record(pairing, store, fence, state, file, replace(view.met, clock_offset_ns=offset, pruned=pruned))
         return agreement, outcomes
 
     def _record(
@@ -290,8 +295,12 @@ class _Session:
             side: trash.size if trash.size is not None else int(n * trash.percent / 100) for side, n in sizes.items()
         }
         self._folder.finish(Retention(trash.days, limits[Side.HERE]))
-        if fence is not None:
+        if fence is not None and self._prunes(view, fence):
             fence.prune_trash(Retention(trash.days, limits[Side.THERE]))
+
+    def _prunes(self, view: View, fence: Fence | None) -> bool:
+        """Whether the hub's trash is looked through: when something was added to it, else once a day."""
+        return fence is not None and (fence.has_displaced or time.time() - view.met.pruned >= _DAY)
 
 
 def _fresh(began: int, offset: int) -> Fresh:

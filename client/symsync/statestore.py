@@ -87,6 +87,8 @@ class Met:
     others: Mapping[str, Other] = field(default_factory=dict)
     clock_offset_ns: int = 0
     """The hub's clock minus this machine's, when it was last read."""
+    pruned: int = 0
+    """When this node last looked through the hub's trash, in seconds since 1970."""
 
 
 class NodeStore:
@@ -173,13 +175,27 @@ class NodeStore:
         """The run has recorded what it did."""
         (self._dir / f"_journal.{hub}").unlink(missing_ok=True)
 
+    def staging(self, hub: str) -> bool:
+        """Note that from now on something of this run may be left on the hub; whether something of an earlier may."""
+        marker = self._dir / f"_staged.{hub}"
+        with _writing(marker):
+            left = marker.exists()
+            self._dir.mkdir(exist_ok=True)
+            marker.touch()
+        return left
+
+    def swept(self, hub: str) -> None:
+        """Nothing is left there."""
+        (self._dir / f"_staged.{hub}").unlink(missing_ok=True)
+
     def met(self, hub: str) -> Met:
         """What is remembered of the hub's state folder. A cache: where it is unreadable everything is read again."""
         try:
             raw = msgpack.unpackb((self._dir / f"_met.{hub}").read_bytes(), strict_map_key=False)
             own = Recorded(*raw["own"]) if raw["own"] else None
             others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
-            return Met(bytes(raw["hub"]), own, bytes(raw["generation"]), others, int(raw["offset"]))
+            offset, pruned = int(raw["offset"]), int(raw["pruned"])
+            return Met(bytes(raw["hub"]), own, bytes(raw["generation"]), others, offset, pruned)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
             return Met()
 
@@ -192,6 +208,7 @@ class NodeStore:
             "generation": met.generation,
             "others": others,
             "offset": met.clock_offset_ns,
+            "pruned": met.pruned,
         }
         self._replace(self._dir / f"_met.{hub}", msgpack.packb(table, unicode_errors="surrogateescape"))
 

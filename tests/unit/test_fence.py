@@ -42,7 +42,7 @@ def remote(hub: MemoryHub) -> Breaking:
 def fence(remote: Breaking) -> Fence:
     """Three uploads, and the lock."""
     fence = Fence(remote, RUN, Audience())
-    fence.prepare("paris")
+    fence.prepare("paris", sweep=True)
     for number in range(3):
         remote.write(fence.staged(number), b"%d" % number)
     fence.acquire()

@@ -179,7 +179,7 @@ def staged(hub: MemoryHub, run: str, *names: str, top: str = TEMPORARY_DIR) -> N
 
 def fence(hub: MemoryHub, run: str = NOW) -> Fence:
     made = Fence(MemoryRemote(hub), run, Audience())
-    made.prepare("pc")
+    made.prepare("pc", sweep=True)
     return made
 
 
@@ -229,6 +229,15 @@ def test_after_an_end_under_the_lock(hub: MemoryHub) -> None:
     now.acquire()
     now.release()
     assert {now.part(ONE)} == files(hub)
+
+
+def test_what_this_run_has_sent_is_not_replaced(hub: MemoryHub) -> None:
+    """What lies in the dead run's lock under the same name may be a part only."""
+    staged(hub, EARLIER, ONE, top=LOCK_DIR)
+    now = fence(hub)
+    hub.make_file(now.part(ONE), b"whole", None, None)
+    now.acquire()
+    assert b"whole" == hub.content(now.held(now.part(ONE)))
 
 
 # Where remotes go on

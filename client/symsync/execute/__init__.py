@@ -75,6 +75,7 @@ class Execution:
         self._recorded = recorded
         self._origin = origin
         self._fresh = fresh
+        self._zone_ns = 0
         self._parts: dict[str, Transfer] = {}
         self._numbers = itertools.count(1)
         self._counting = threading.Lock()
@@ -163,7 +164,7 @@ class Execution:
             if not wanted:
                 break
         if twins:
-            # The hub can't be told the time, and a version of the same size stands there in the same tick.
+            # The hub can't be told the time, or shows it by a zone that was not known yet.
             time.sleep(SHORT_TICK_NS / SECOND)
             fence.drop([fence.part(name) for _, step in twins if (name := self._part(step))])
             for _, step in self._store(fence, twins, last=True, anew=True)[0]:
@@ -174,8 +175,8 @@ class Execution:
     def _store(
         self, fence: Fence, wanted: list[tuple[Work, Transfer]], *, last: bool, anew: bool = False
     ) -> tuple[list[tuple[Work, Transfer]], list[tuple[Work, Transfer]]]:
-        """Upload; returns those that the hub can't tell from the version they will replace, and those that were cut off
-        and can go on at once, unless it is the `last` try."""
+        """Upload; returns those that can't be told from another version of theirs on the hub, and those that were cut
+        off and can go on at once, unless it is the `last` try."""
         owners: dict[str, tuple[Work, Transfer]] = {}
         twins: list[tuple[Work, Transfer]] = []
         again: list[tuple[Work, Transfer]] = []
@@ -209,7 +210,8 @@ class Execution:
             size = step.source.stamp.size
             self._load.arrive(step, Arrived(outcome.digest, size, staged=outcome.job.path, found=outcome.found))
             self._count(step)
-            if step.replaces is not None and same(step.replaces.stamp, outcome.found.stamp):
+            self._learn_zone(outcome)
+            if any(same(stamp, outcome.found.stamp) for stamp in self._taken(work.decision, step)):
                 twins.append((work, step))
         fence.drop(useless)
         return twins, again
@@ -230,15 +232,26 @@ class Execution:
         mtime = step.meta.mtime_ns if step.meta.mtime_ns is not None else step.source.stamp.mtime_ns
         if mtime is None:
             return None
-        tick = max(self._remote.traits.tick_ns, 1)
-        before = decision.pair.before.there if decision.pair.before and step.path == decision.path else None
-        stamps = [step.replaces.stamp if step.replaces else None, before, *self._recorded(step.path)]
-        taken = {s.mtime_ns // max(s.tick_ns, tick) for s in stamps if s is not None and s.mtime_ns is not None}
-        tick = max([tick, *(s.tick_ns for s in stamps if s is not None)])
+        stamps = self._taken(decision, step)
+        tick = max(self._remote.traits.tick_ns, 1, *(stamp.tick_ns for stamp in stamps))
+        taken = {stamp.mtime_ns // tick for stamp in stamps if stamp.mtime_ns is not None}
         mtime = min(mtime, time.time_ns() - 2 * tick - FRESH_NS)
-        while mtime // tick in taken:
+        while (mtime + self._zone_ns) // tick in taken:
             mtime -= tick
         return mtime
+
+    def _taken(self, decision: Decision, step: Transfer) -> list[Stamp]:
+        """The stamps on the hub that anybody has recorded of other versions under this path."""
+        before = decision.pair.before if step.path == decision.path else None
+        own = [step.replaces.stamp if step.replaces else None, before.there if before else None]
+        return [*(stamp for stamp in own if stamp is not None), *self._recorded(step.path)]
+
+    def _learn_zone(self, stored: Stored) -> None:
+        """By how much the hub shows times later than it was told: some tell local time for UTC."""
+        told, shown = stored.job.mtime_ns, stored.found.stamp.mtime_ns
+        if told is not None and shown is not None and self._remote.traits.sets_times:
+            tick = max(stored.found.stamp.tick_ns, 1)
+            self._zone_ns = (shown - told + tick - 1) // tick * tick
 
     def _transferred(self, size: int) -> None:
         with self._counting:

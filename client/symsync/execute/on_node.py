@@ -71,6 +71,8 @@ class OnNode:
         here = work.decision.pair.here
         if step.replaces is not None and step.path == work.decision.path and here.digest == arrived.digest:
             # The same content after all (only its time had moved on the hub): what lies there stays.
+            if arrived.local is not None:
+                arrived.local.unlink(missing_ok=True)
             now = self._folder.look(step.path)
             return now if is_same(step.replaces.stamp, now) else Problem(step.path, Reason.CHANGED, "changed meanwhile")
         default = (0o666 | _executable(step.source.mode)) & ~self._umask

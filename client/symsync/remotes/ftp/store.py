@@ -146,7 +146,9 @@ def _send_from(session: Session, job: Store, source: io.FileIO, offset: int, pro
         count = _pour(source, expected - offset, transfer, session.throttle.block, digest.update, progress)
     finally:
         reply = transfer.finish()
-    return _Sent(offset + count, digest.digest()) if reply.ok else reply
+    if reply.ok and offset + count < expected:
+        return Reply(426, (f"the server took only {offset + count} of {expected} bytes",))
+    return _Sent(expected, digest.digest()) if reply.ok else reply
 
 
 def _pour(
