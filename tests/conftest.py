@@ -7,11 +7,16 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 from pytest_docker.plugin import DockerComposeExecutor, Services
 
 import real_servers
 from symsync.remotes.location import Location
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("symsync", deadline=None)
+hypothesis.settings.load_profile("symsync")
 
 FIXTURES_OF_SERVERS = {"servers", "docker_services"}
 

@@ -226,7 +226,7 @@ class _Pairer:
         if file is None:
             return None, None, None
         view = file.state.swapped() if file.state else None
-        return Recorded.of(file), view, file.intent.generation.id if file.intent else None
+        return Recorded.of(file), view, _announced(file)
 
     def _check_node(
         self, here: Identity, place: Place, local: PairState | None, hub_view: PairState | None
@@ -268,6 +268,13 @@ class _Pairer:
                 self._audience.note("this node's state is taken back from the hub")
             case Standing.FIRST | Standing.NORMAL:
                 pass
+
+
+def _announced(file: StateFile) -> bytes | None:
+    """The id of the generation that an ended run announced, unless a later run, in the other role, recorded one."""
+    if file.intent is None or (file.state and file.state.generation.number >= file.intent.generation.number):
+        return None
+    return file.intent.generation.id
 
 
 def _name_from(text: str) -> str:

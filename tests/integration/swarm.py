@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -146,21 +146,26 @@ class Swarm:
         """Seconds that a run takes from its first word with the hub."""
         self._failed = threading.Event()
 
-    def live(self, seconds: float, *, kills: float, restart_every: float) -> None:
-        """Work for so long; every run is killed with this probability, and the hub restarted again and again."""
+    def live(self, seconds: float, *, at_least: int, kills: float, restart_every: float) -> None:
+        """Work for so long, and until so many runs have been killed; every run is with this probability. The hub is
+        restarted again and again."""
         until = time.monotonic() + seconds
+
+        def is_over() -> bool:
+            return self._failed.is_set() or (time.monotonic() >= until and self.figures.kills.total() >= at_least)
+
         with ThreadPoolExecutor(len(self._people)) as pool:
-            lives = [pool.submit(self._life, name, until, kills) for name in self._people]
-            while until - time.monotonic() > restart_every and not self._failed.wait(restart_every):
+            lives = [pool.submit(self._life, name, is_over, kills) for name in self._people]
+            while not self._failed.wait(restart_every) and not is_over():
                 self._server.restart()
                 self.figures.restarts += 1
             for life in lives:
                 life.result()
 
-    def _life(self, name: str, until: float, kills: float) -> None:
+    def _life(self, name: str, is_over: Callable[[], bool], kills: float) -> None:
         person = self._people[name]
         try:
-            while time.monotonic() < until and not self._failed.is_set():
+            while not is_over():
                 person.work()
                 self._count_decisions(person.decide(every=False))
                 self._run(name, kills)

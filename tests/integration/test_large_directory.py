@@ -1,16 +1,19 @@
 """A directory with more entries than a server lists: Pure-FTPd ends its listings after 10,000, as Debian sets it up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from integration.conftest import in_container
-from integration.scenarios import Fleet, command
+from integration.scenarios import DIRECTORY, HUB, Fleet, command
 from real_servers import SERVERS
-from symsync.core.values import Reason
+from symsync.core.modes import Action
+from symsync.core.values import Listing, Problem, Reason
 from symsync.events import Result
+from symsync.remotes.directory import DirectoryRemote
 from symsync.remotes.location import Location
 
 COUNT = 25_000
@@ -26,11 +29,6 @@ SOME = ("1", "77", "9999", "10001", "12345", "20202", "24999")
 def cut_listings(result: Result) -> list[tuple[str, Reason]]:
     """Which listings were not whole, as the user is told."""
     return [(problem.path, problem.reason) for problem in result.problems if "truncated to 10000" in problem.detail]
-
-
-def numbers(paths: list[str]) -> set[str]:
-    """The names below `many/`."""
-    return {path.rpartition("/")[2] for path in paths}
 
 
 @pytest.mark.docker
@@ -51,31 +49,75 @@ def test_nothing_is_deleted_beyond_the_limit(servers: Callable[[str], Location],
             return set(PURE_FTPD.run("ls", there).split())
 
         everything = {str(number) for number in range(1, COUNT + 1)}
-        first = fleet.sync("paris", size_only=True)
-        assert (1, 0, [("many", Reason.CUT)]) == (first.exit_status, first.files, cut_listings(first))
-        assert () == first.outcomes
+        first = command("symsync", str(paris.root), "--size-only")
+        assert (1, [True]) == (first.status, ["many" in line for line in first.err.splitlines() if "truncated" in line])
+        assert everything == listed()
+        again = fleet.sync("paris")
+        assert (1, (), [("many", Reason.CUT)]) == (again.exit_status, again.outcomes, cut_listings(again))
         assert everything == listed()
 
-        again = command("symsync", str(paris.root))
-        assert (1, [True]) == (again.status, ["many" in line for line in again.err.splitlines() if "truncated" in line])
-        assert everything == listed()
-
-        for number in SOME[:3]:
-            paris.write(f"many/{number}", b"edited here")
+        for name in SOME[:3]:
+            paris.write(f"many/{name}", b"edited here")
         paris.remove(f"many/{SOME[3]}")
         paris.write("many/new", b"new")
-        for number in SOME[4:6]:
-            PURE_FTPD.run("bash", "-c", f"echo edited there > {there}/{number}")
+        for name in SOME[4:6]:
+            PURE_FTPD.run("bash", "-c", f"echo edited there > {there}/{name}")
         PURE_FTPD.run("rm", f"{there}/{SOME[6]}")
         changed = fleet.sync("paris")
         assert (1, [("many", Reason.CUT)]) == (changed.exit_status, cut_listings(changed))
-        print([(o.decision.path, o.decision.action, o.failed, o.problem if hasattr(o,"problem") else "", o.decision.pair) for o in changed.outcomes][:14])
-        touched = numbers([outcome.decision.path for outcome in changed.outcomes])
-        assert {*SOME, "new"} == touched
+        done = {outcome.decision.path.rpartition("/")[2]: outcome.decision.action for outcome in changed.outcomes}
+        gone = {SOME[3]: Action.REMOVE, SOME[6]: Action.REMOVE}
+        assert {**dict.fromkeys((*SOME[:3], "new"), Action.PUT), **dict.fromkeys(SOME[4:6], Action.GET), **gone} == done
         expected = everything - {SOME[3], SOME[6]} | {"new"}
         assert expected == listed() == {path.name for path in (paris.root / "many").iterdir()}
         assert "edited there\n" == paris.read(f"many/{SOME[4]}").decode()
         assert "edited here" == PURE_FTPD.run("cat", f"{there}/{SOME[2]}")
 
-        quiet = fleet.sync("paris")
-        assert (1, (), [("many", Reason.CUT)]) == (quiet.exit_status, quiet.outcomes, cut_listings(quiet))
+
+LIMIT = 3
+
+
+@pytest.fixture
+def short_listings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory as hub whose listings end after a few entries, the last in the alphabet first, and say so."""
+    whole = DirectoryRemote.listings
+
+    def listings(self: DirectoryRemote, directories: Sequence[str]) -> Iterator[Listing]:
+        for listing in whole(self, directories):
+            if listing.directory.startswith(".sync.") or len(listing.entries) <= LIMIT:
+                yield listing
+                continue
+            shown = sorted(listing.entries, key=lambda entry: entry.path, reverse=True)[:LIMIT]
+            cut = Problem(listing.directory, Reason.CUT, "truncated to 10000")
+            yield replace(listing, entries=tuple(shown), problem=cut)
+
+    monkeypatch.setattr(DirectoryRemote, "listings", listings)
+
+
+@pytest.mark.parametrize("make_hub", ["directory"], indirect=True)
+@pytest.mark.usefixtures("short_listings")
+def test_what_a_cut_listing_lacks_is_asked_for(fleet: Fleet) -> None:
+    """Beyond the limit lie a directory with files, an edit, a removal, a file whose name is new here as well, and one
+    that only the hub has: this is not seen, and not touched; all else goes on."""
+    fleet.join("paris", "oslo")
+    paris, oslo, hub = fleet["paris"], fleet["oslo"], fleet.hub.place
+    paris.fill({f"many/{letter}": letter.encode() for letter in "abcdefgh"})
+    paris.write("many/a directory/below", b"far down")
+    for name in ("paris", "oslo"):
+        result = fleet.sync(name)
+        assert (1, [("many", Reason.CUT)]) == (result.exit_status, cut_listings(result))
+    assert {"many/f", "many/g", "many/h"} == set(oslo.tree())  # it knows the others by the state of paris
+    hub.write("many/b", b"edited there")
+    hub.remove("many/c")
+    hub.write("many/aa", b"of nobody")
+    paris.write("many/d", b"edited here")
+    paris.remove("many/e")
+    paris.write("many/ab", b"new")
+    fleet.sync("paris")
+    fleet.sync("paris")
+    seen = {"many/a": b"a", "many/a directory/below": b"far down", "many/ab": b"new", "many/b": b"edited there"}
+    seen |= {"many/d": b"edited here", **{f"many/{letter}": letter.encode() for letter in "fgh"}}
+    trees = fleet.trees()
+    assert seen == trees["paris"]
+    assert {**seen, "many/aa": b"of nobody"} == trees[HUB]
+    assert DIRECTORY not in trees[HUB].values()

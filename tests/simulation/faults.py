@@ -1,7 +1,8 @@
 """Faults: what can happen to a run before and after each of its effects, on the hub as on the node.
 
 An *effect* is the smallest thing that a run changes: one rename, one file stored, one state written. They are counted
-from 1 in the order in which the run comes to them; a fault is due at one number. `SHORT` and `SILENT` count listings.
+from 1 in the order in which the run comes to them; a fault is due at one number. `SHORT`, `SILENT` and `UNLISTED`
+count listings.
 """
 
 import hashlib
@@ -55,6 +56,8 @@ class Fault(StrEnum):
     """Not an effect but a listing is due: it lacks its last entry, and says that it is cut short."""
     SILENT = "silent"
     """The same, but it does not say so."""
+    UNLISTED = "unlisted"
+    """A listing is refused."""
     HALF = "half"
     """Half of a transfer arrives, and the hub reports success; only transfers and appended records have halves."""
     MEANWHILE = "meanwhile"
@@ -62,7 +65,7 @@ class Fault(StrEnum):
 
 
 _ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, Fault.REFUSED, Fault.HALF)
-_OF_LISTINGS = (Fault.SHORT, Fault.SILENT)
+_OF_LISTINGS = (Fault.SHORT, Fault.SILENT, Fault.UNLISTED)
 
 
 class Disk:
@@ -167,6 +170,8 @@ class Faults:
         if self.fault not in _OF_LISTINGS or self._listings != self.at:
             return listing
         self.happened = True
+        if self.fault is Fault.UNLISTED:
+            return Listing(listing.directory, (), listing.problem or _refusal(listing.directory))
         short = replace(listing, entries=listing.entries[:-1])
         if self.fault is Fault.SILENT:
             return short

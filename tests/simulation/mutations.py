@@ -402,9 +402,9 @@ MUTATIONS: dict[str, Mutation] = {
         "taken",
         """
             nodes=a
-            a write f 1
+            a write d/f 1
             a sync
-            a sync short 2
+            a sync unlisted 3
         """,
     ),
     "confirmed": Mutation(

@@ -296,6 +296,22 @@ _TEXTS = {
         hub write f 1
         a sync power 17
     """,
+    "a put got the stamp of another version, for the hub showed times by another zone than it was told": """
+        nodes=ab
+        b unpack g 1
+        hub zone 7200
+        a unpack g 7
+    """,
+    "a node picked up what it had announced before the hub, running itself, had recorded something else": """
+        nodes=a disk=yes
+        a sync
+        a write g 1
+        hub unpack g 2
+        a sync power 10
+        a write g 3
+        a swap
+        a sync
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

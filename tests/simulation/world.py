@@ -44,7 +44,7 @@ _CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
 """What a node remembers of the hub's states: no part of what it agreed on. Their directory's time moves with them."""
 _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
-_LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.HALF)
+_LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.UNLISTED, Fault.HALF)
 """Faults for which a run may give up, with an explanation."""
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""

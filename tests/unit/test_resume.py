@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pyftpdlib.handlers import DTPHandler
+from pyftpdlib.handlers import DTPHandler, FTPHandler
 
 from contract.bench import Sources, only, reason
 from symsync import session
@@ -331,6 +331,22 @@ class TestFtp:
             assert set(jobs) == {outcome.job for outcome in remote.store(jobs) if isinstance(outcome, Stored)}
         assert 1 == len([offset for offset in offsets(server) if offset])
         assert [CONTENT] * 3 == [(served / job.path).read_bytes() for job in jobs]
+
+    def test_a_part_that_the_server_keeps_locked(self, served: Path, sources: Sources) -> None:
+        """As vsftpd does as long as it does not know that the former connection is broken: begun anew, and no more."""
+        (served / "f").write_bytes(CONTENT[: 8 * MEGABYTE])
+
+        class Locks(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+            def ftp_STOR(self, file: str, mode: str = "w") -> None:  # noqa: N802  # pyftpdlib's naming
+                if not self._restart_position:
+                    super().ftp_STOR(file, mode)
+
+        with (
+            ftp_server.running(served, handler=Locks) as server,
+            FtpRemote.open(server.location(timeout=1.0)) as remote,
+        ):
+            assert isinstance(only(remote.store([Store(sources.file(CONTENT), "f", resume=True)])), Stored)
+        assert ([7 * MEGABYTE], CONTENT) == (offsets(server), (served / "f").read_bytes())
 
     @pytest.mark.parametrize(("growths", "goes_on"), [(2, True), (99, False)])
     def test_a_part_that_still_grows(

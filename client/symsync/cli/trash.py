@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from symsync.core.values import Side
     from symsync.settings import Settings
 
-_PATH = "as any program reads it: from the current directory; or, with a DIR around which that is not, from DIR"
+_PATH = "relative to the current directory, or absolute; to DIR, where that is given and the current one lies elsewhere"
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:

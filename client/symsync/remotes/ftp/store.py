@@ -53,10 +53,12 @@ def lost_store(job: Store, error: ConnectionLost) -> Outcome:
 def storer(names: Names, progress: Progress) -> Callable[[Session, Desk[Store, Outcome]], None]:
     """A worker that stores files (see `crew.work_off`)."""
 
+    stuck: set[str] = set()
+
     def work(session: Session, desk: Desk[Store, Outcome]) -> None:
         job = desk.take()
         while job is not None:
-            outcome = _send(session, names, job, progress)
+            outcome = _send(session, names, job, stuck, progress)
             following: Store | None
             if isinstance(outcome, _Sent):
                 following, finished = _verify(session, job, outcome, desk)
@@ -68,13 +70,13 @@ def storer(names: Names, progress: Progress) -> Callable[[Session, Desk[Store, O
     return work
 
 
-def _send(session: Session, names: Names, job: Store, progress: Progress) -> _Sent | Problem:
-    """The bytes, until the server has acknowledged all."""
+def _send(session: Session, names: Names, job: Store, stuck: set[str], progress: Progress) -> _Sent | Problem:
+    """The bytes, until the server has acknowledged all. `stuck` are files in which the server did not let us go on."""
     if problem := names.check(session, [job.path]).get(job.path):
         return problem
     try:
         with open_unchanged(job.source) as source:
-            sent = _send_rest(session, job, source, progress) if job.resume else None
+            sent = _send_rest(session, job, source, stuck, progress) if job.resume else None
             if sent is None:
                 sent = _send_from(session, job, source, 0, progress)
     except RefusedError as refusal:
@@ -84,13 +86,22 @@ def _send(session: Session, names: Names, job: Store, progress: Progress) -> _Se
     return refused_store(session, job.path, sent) if isinstance(sent, Reply) else sent
 
 
-def _send_rest(session: Session, job: Store, source: io.FileIO, progress: Progress) -> _Sent | Reply | None:
+def _send_rest(
+    session: Session, job: Store, source: io.FileIO, stuck: set[str], progress: Progress
+) -> _Sent | Reply | None:
     """Go on with what a cut-off store has left; None where that can't be, and nothing lies there any more."""
-    offset = _left(session, job.path, os.fstat(source.fileno()).st_size)
+
+    def went(count: int) -> None:
+        stuck.discard(job.path)
+        progress(count)
+
+    offset = _left(session, job.path, os.fstat(source.fileno()).st_size, use=job.path not in stuck)
     if not offset:
         return None
+    # vsftpd keeps the file locked, and us waiting, until it gives up the broken connection: five minutes, usually.
+    stuck.add(job.path)
     try:
-        return _send_from(session, job, source, offset, progress)
+        return _send_from(session, job, source, offset, went)
     except RefusedError as refusal:
         if refusal.reply.unknown_command or refusal.reply.code == 451:  # the latter: ProFTPD without AllowStoreRestart
             session.manners.resumes = False
@@ -99,13 +110,13 @@ def _send_rest(session: Session, job: Store, source: io.FileIO, progress: Progre
     return None
 
 
-def _left(session: Session, path: str, whole: int) -> int:
+def _left(session: Session, path: str, whole: int, *, use: bool) -> int:
     """From where to go on with what a cut-off store may have left at `path`; 0 where nothing is left that is of use,
-    and nothing lies there any more."""
+    or shall be, and nothing lies there any more."""
     told = size(session.control.ask(f"SIZE {session.place(path)}"))
     if told is None:
         return 0
-    if session.manners.resumes and STEP_BACK < told <= whole and _is_quiet(session, path, told):
+    if use and session.manners.resumes and STEP_BACK < told <= whole and _is_quiet(session, path, told):
         return told - STEP_BACK
     _remove(session, path)
     return 0
