@@ -36,7 +36,7 @@ def restore(fleet: Fleet, name: str, path: str, to: str | None = None, version: 
 
 @pytest.fixture(autouse=True)
 def a_second_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Labels have seconds, and people take longer between two runs than these tests. Not long ago, or all is too old."""
+    """Labels have seconds, and people take longer between two runs than tests. Not long ago, or all is too old."""
     seconds = itertools.count(int(time.time()) - 1000)
     monkeypatch.setattr(
         "symsync.session.run_label", lambda node, _now, token: run_label(node, float(next(seconds)), token)

@@ -9,7 +9,6 @@ from symsync.core.values import Found, Scan, Side
 from symsync_protocol.stamps import Kind, Stamp, same
 from symsync_protocol.state import Conflict, Copy, Entry, Meta
 
-
 _TWINS = 16
 """How many files of one size and time on the hub are read where another of them has gone."""
 
