@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""What safety costs: the share of fence, second look and intents in a push, and their round trips in the smallest run.
+
+    python tests/benchmarks/commit_cost.py [--files 2000] [--size 4096] [--lag 20] [--servers vsftpd,hub]
+
+A push of many small files and then one of a single file, through the link that benchmark.py uses (bring the servers up
+beforehand, as it says). The seconds are those that a run spends in the parts below; what is left is the push itself.
+Round trips are the single file's seconds divided by the link's.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from places import Address, Server, UnavailableError, link, server
+
+from symsync import session
+from symsync.events import Audience
+from symsync.execute.on_hub import OnHub
+from symsync.fence import Fence
+from symsync.remotes.links import LinkTable
+from symsync.remotes.location import Location, Protocol, Tls
+from symsync.settings import Settings
+
+PARTS: dict[str, list[tuple[type, str]]] = {
+    "fence": [
+        (Fence, "prepare"),
+        (Fence, "acquire"),
+        (LinkTable, "refresh"),
+        (Fence, "verify"),
+        (Fence, "settle"),
+        (Fence, "release"),
+    ],
+    "second look": [(OnHub, "_look"), (OnHub, "_verify")],
+    "intent": [(session._Session, "_announce")],
+    "renames": [(OnHub, "_put")],
+}
+"""What is measured, and where it happens. The renames are told apart: a received file takes its place by one anyway."""
+
+
+@contextmanager
+def timed(spent: dict[str, float]) -> Iterator[None]:
+    """Add up the seconds that each part takes; what one of them calls counts once."""
+    inside: list[str] = []
+
+    def wrapped(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if inside:
+                return function(*args, **kwargs)
+            inside.append(part)
+            began = time.monotonic()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                spent[part] += time.monotonic() - began
+                inside.pop()
+
+        return call
+
+    with ExitStack() as stack:
+        for part, places in PARTS.items():
+            for owner, name in places:
+                stack.enter_context(patch.object(owner, name, wrapped(part, getattr(owner, name))))
+        yield
+
+
+def push(directory: Path, address: Address, folder: str) -> tuple[float, dict[str, float]]:
+    """One run: its seconds, and those of each part."""
+    location = Location(
+        Protocol(address.protocol),
+        address.host,
+        address.port,
+        address.login,
+        address.password,
+        folder,
+        tls=Tls.NO if address.protocol == "ftp" else Tls.EXPLICIT,
+        tls_fingerprint=address.tls_fingerprint,
+        host_key=address.host_key,
+    )
+    spent: dict[str, float] = defaultdict(float)
+    began = time.monotonic()
+    with timed(spent):
+        result = session.run(Settings(directory, "bench", location, peer="hub"), Audience())
+    if result.exit_status != 0:
+        raise UnavailableError(f"the push ended with status {result.exit_status}")
+    return time.monotonic() - began, spent
+
+
+def measure(name: str, one: Server, address: Address, base: Path, options: argparse.Namespace) -> None:
+    """Both pushes to one server, and a line for each."""
+    folder = f"cost-{os.urandom(4).hex()}"
+    directory = base / folder
+    directory.mkdir()
+    one.make_directory(folder)
+    try:
+        (directory / "first").write_bytes(b"so that the folders are made")
+        push(directory, address, folder)
+        for number in range(options.files):
+            place = directory / f"{number // 100}" / f"{number}"
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(random.randbytes(options.size))
+        show(f"{name}, {options.files} files", *push(directory, address, folder))
+        (directory / "last").write_bytes(b"one more")
+        whole, spent = push(directory, address, folder)
+        show(f"{name}, 1 file", whole, spent, options.lag / 1000)
+    finally:
+        one.remove_directory(folder)
+
+
+def show(title: str, whole: float, spent: dict[str, float], round_trip: float | None = None) -> None:
+    """One row of the table."""
+    safety = sum(seconds for part, seconds in spent.items() if part != "renames")
+    parts = " | ".join(f"{spent[part] / (round_trip or 1):.2f}" for part in PARTS)
+    unit = "s" if round_trip is None else "round trips"
+    row = [f"{title} ({unit})", f"{whole / (round_trip or 1):.2f}", parts, f"{safety / (whole - safety):.0%}"]
+    print(f"| {' | '.join(row)} |", flush=True)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=4096, help="bytes of each")
+    parser.add_argument("--lag", type=int, default=20, help="the link's round trip in ms")
+    parser.add_argument("--mbit", type=int, default=100)
+    parser.add_argument("--servers", type=lambda text: text.split(","), default=["vsftpd", "pure-ftpd", "hub"])
+    parser.add_argument("--lagnet", default=os.environ.get("LAGNET", "lagnet"))
+    options = parser.parse_args()
+    print(f"| push | whole | {' | '.join(PARTS)} | fence, look and intent add |")
+    print("|---|---|" + "---|" * (len(PARTS) + 1))
+    try:
+        with tempfile.TemporaryDirectory() as base, link(options.lagnet, options.lag, options.mbit) as place:
+            for name in options.servers:
+                one = server(name, Path(base))
+                with one.serving(place) as address:
+                    measure(name, one, address, Path(base), options)
+    except UnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
