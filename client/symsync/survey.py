@@ -370,10 +370,14 @@ class _Survey:
         """The digests of files on the hub, by reading them."""
         digests = {found.path: link_digest(found.target) for found in wanted if found.target is not None}
         jobs = (Fetch(found.path, self._folder.temporary()) for found in wanted if found.kind is Kind.FILE)
+        sizes = {found.path: found.stamp.size for found in wanted}
         for outcome in self._remote.fetch(jobs, self._audience.transferred):
             if isinstance(outcome, Fetched):
-                digests[outcome.job.path] = outcome.digest
                 outcome.job.target.unlink(missing_ok=True)
+                if outcome.size == sizes[outcome.job.path]:
+                    digests[outcome.job.path] = outcome.digest
+                else:
+                    self._problems.append(Problem(outcome.job.path, Reason.CUT, "not as long as its listing says"))
             else:
                 self._problems.append(outcome[1])
         return digests

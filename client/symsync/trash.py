@@ -25,7 +25,7 @@ from symsync.remotes.tree import below
 from symsync.retention import Run, run_label, run_of
 from symsync.settings import Settings
 from symsync.statestore import HubStore
-from symsync_protocol.errors import HubError, UsageError
+from symsync_protocol.errors import HubError, PasswordWanted, UsageError
 from symsync_protocol.names import TRASH_DIR, ancestors, basename, is_reserved, is_safe, join, shown
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Meta
@@ -122,6 +122,8 @@ def restore(
     with folder.locked(), ExitStack() as stack:
         audience.phase(Phase.CONNECTING, settings.location.shown)
         held, remotes = _contents(settings, wish.path, wish.sides, stack, conversation)
+        if isinstance(held.unreached, PasswordWanted):
+            raise held.unreached
         if held.unreached is not None:
             raise HubError(f"{held.unreached}; --here restores from this directory's own trash, without the hub")
         chosen = choose(held, wish)

@@ -94,16 +94,25 @@ def _add_trash(parser: argparse.ArgumentParser) -> None:
 
 def _trash(arguments: argparse.Namespace) -> int:
     from symsync import trash
+    from symsync.config.passwords import asking, at_terminal
     from symsync.report import Screen
     from symsync.report.screen import RED
     from symsync.report.trash import listed, of_contents
+    from symsync_protocol.errors import PasswordWanted
     from symsync_protocol.names import shown
 
     directory, path = _place(arguments)
     settings = _settings(arguments, directory)
     sides = _sides(arguments)
     screen = Screen()
-    found = trash.contents(settings, path, sides, conversation=conversation_of(arguments, screen))
+
+    def look(known: "Settings") -> trash.Contents:
+        contents = trash.contents(known, path, sides, conversation=conversation_of(arguments, screen))
+        if isinstance(contents.unreached, PasswordWanted) and at_terminal():
+            raise contents.unreached
+        return contents
+
+    found = asking(settings, look)
     if arguments.json:
         screen.line(of_contents(found, settings.trash))
     else:
@@ -128,6 +137,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
 
 def _restore(arguments: argparse.Namespace) -> int:
     from symsync import trash
+    from symsync.config.passwords import asking
     from symsync.report import Lines, Screen
     from symsync.report.screen import RED
     from symsync.report.trash import of_restored, restored
@@ -142,11 +152,15 @@ def _restore(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, directory)
     wish = trash.Wish(path, arguments.version, to, _sides(arguments))
     screen = Screen()
-    report = Lines(screen, progress=not (arguments.json or arguments.no_progress or arguments.debug))
-    try:
-        result = trash.restore(settings, wish, report, conversation=conversation_of(arguments, screen))
-    finally:
-        report.end(None)
+
+    def bring(known: "Settings") -> trash.Restored:
+        report = Lines(screen, progress=not (arguments.json or arguments.no_progress or arguments.debug))
+        try:
+            return trash.restore(known, wish, report, conversation=conversation_of(arguments, screen))
+        finally:
+            report.end(None)
+
+    result = asking(settings, bring)
     if arguments.json:
         screen.line(of_restored(result))
     else:

@@ -47,13 +47,14 @@ def asking(settings: Settings, act: Callable[[Settings], T]) -> T:
     try:
         return act(settings)
     except PasswordWanted:
-        if not _at_terminal():
+        if not at_terminal():
             raise
     location = settings.location
     return act(replace(settings, location=replace(location, password=_from_prompt(location))))
 
 
-def _at_terminal() -> bool:
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -88,7 +89,7 @@ def _from_netrc(location: Location) -> str | None:
 
 def _from_prompt(location: Location) -> str:
     who = f"{location.login}@{location.host}"
-    if not _at_terminal():
+    if not at_terminal():
         raise UsageError(
             f"no password for {who}: set {VARIABLE}, or store it with keyring or in ~/.netrc, or run this in a terminal"
         )
