@@ -101,7 +101,7 @@ class Sleeper:
         self._proxy.pace = 0
         self.process.send_signal(signal.SIGCONT)
         self._proxy.resume()
-        told, _ = self.process.communicate(timeout=60)
+        told, _ = self.process.communicate(timeout=150)  # longer than a silent server is waited for
         return self.process.returncode, told.splitlines()[-1]
 
 

@@ -105,6 +105,6 @@ def test_a_server_that_changes_its_zone_causes_no_conflict(poor_fleet: Fleet, se
     assert (0, ["put  winter"]) == (status, [line for line in done if not line.startswith("get ")])
     assert {"paris": 0, "oslo": 0} == {name: result.exit_status for name, result in poor_fleet.sync_all().items()}
     poor_fleet.sync_all()
-    expected: Tree = {name: name.encode() for name in moments()} | {"winter": b"edits", "summer": b"edited"}
+    expected: Tree = {**{name: name.encode() for name in moments()}, "winter": b"edits", "summer": b"edited"}
     assert poor_fleet.all_hold(expected) == poor_fleet.trees()
     assert [NOTHING, NOTHING] == [run(poor_fleet, node, BERLIN) for node in poor_fleet.nodes]

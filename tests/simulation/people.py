@@ -115,6 +115,10 @@ class Person:
     def _remove_directory(self, path: str) -> None:
         tree = self._place.shown()
         if self._kind(path) is Kind.DIRECTORY and not any(below.startswith(path + "/") for below in tree):
+            hidden = {} if self._place.holds_links else self._place.tree()
+            for below in hidden:
+                if below.startswith(path + "/"):
+                    self._ledger.removed(below, hidden[below].content)  # a link that this hub can't show
             self._place.remove(path)
 
     def _remove_tree(self, path: str) -> None:

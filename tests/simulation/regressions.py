@@ -312,6 +312,13 @@ _TEXTS = {
         a swap
         a sync
     """,
+    "half of a file that was read, to know whether it had changed, was taken for an edit, and undid a deletion": """
+        nodes=a
+        hub write g 1
+        a sync
+        a delete g
+        a sync half 1
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

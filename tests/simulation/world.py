@@ -120,6 +120,9 @@ class World(Audience):
         self._random = random.Random(str(setting))
         self._busy: list[str] = []
         """The places whose machines are at work: one may go on in the middle of another."""
+        self._swapping: list[str] = []
+        """The nodes with which the hub is at work itself."""
+        self._ended_in_other_role = False
         self._running: list[Faults] = []
         self._limit = MaxDelete(count=0) if setting.strict else DEFAULT_MAXDELETE
         self._includes_dots = setting.hides
@@ -286,9 +289,15 @@ class World(Audience):
             return
         if inner.verb in RUNS and (HUB if inner.verb == "swap" else inner.place) in self._busy:
             return  # a directory lets only one run work in it
+        if self._is_other_role(inner):
+            return  # a known gap: the two runs of a pair do not lock each other out
         if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree() and not self._is_edit(inner):
             return  # the known limit: between look and rename, a person can't be told from nobody
         self.do(inner)
+
+    def _is_other_role(self, op: Op) -> bool:
+        """Whether this is a run of a pair whose other side is at work with it."""
+        return (op.verb == "swap" and op.place in self._busy) or (op.verb == "sync" and op.place in self._swapping)
 
     def _is_edit(self, op: Op) -> bool:
         """Whether a person gives a new content to a file that lies there."""
@@ -323,7 +332,12 @@ class World(Audience):
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
-        result = self._run_to_its_end(settings, faults)
+        self._swapping.append(node if swapped else "")
+        try:
+            result = self._run_to_its_end(settings, faults)
+        finally:
+            self._swapping.pop()
+            self._ended_in_other_role |= swapped and faults.happened
         if not faults.happened:
             self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
@@ -333,7 +347,8 @@ class World(Audience):
     def _copies_stay(self, node: str, hub: str) -> None:
         files = {one: NodeStore(self.nodes[one].root).load(hub) for one, other in self.pairs if other == hub}
         states = {one: file.state for one, file in files.items() if file is not None and file.state is not None}
-        if node in states and not self.met[Fault.SILENT]:  # who was never shown a state can't know of its copies
+        # Who was never shown a state can't know of its copies, nor of those of a hub's own run that was ended.
+        if node in states and not self.met[Fault.SILENT] and not self._ended_in_other_role:
             self._oracles.copies_stay(node, states.pop(node), states.values())
 
     def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:

@@ -38,7 +38,6 @@ def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     asked = [path for path in dict.fromkeys(paths) if path not in found]
     if session.manners.way is Way.MLSD:
         found.update(_by_mlst(session, asked))
-        found.update(_by_entering(session, [path for path in asked if path not in found]))
     elif session.manners.way is Way.NLST:
         found.update(_by_questions(session, asked))
     # Listings tell links and modes besides, and certainly what is not there.
@@ -68,14 +67,6 @@ def _by_mlst(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look
             yield path, entry
 
 
-def _by_entering(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
-    """What is certainly not there: Pure-FTPd's MLST does not say so, its CWD does."""
-    replies = session.control.pipeline(f"CWD {session.place(path)}" for path in paths)
-    for path, reply in zip(paths, replies, strict=True):
-        if reply.says_absent:
-            yield path, None
-
-
 def _by_questions(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
     """By SIZE, MDTM and CWD, three commands a path in one pipeline; nothing for those that all three leave open."""
     places = [session.place(path) for path in paths]
@@ -99,19 +90,28 @@ def _by_parents(session: Session, paths: Iterable[str]) -> Iterator[tuple[str, L
             yield path, Found(path, Stamp(Kind.DIRECTORY)) if entered.ok else _no_root(entered)
     wanted = {path for group in by_parent.values() for path in group}
     hidden = []
+    open_ones: dict[str, Look] = {}
     for listing in with_times(session, without_times(session, list(by_parent)), wanted.__contains__):
         entries = {entry.path: entry for entry in listing.entries}
         for path in by_parent[listing.directory]:
             if path in entries:
                 yield path, entries[path]
             elif listing.problem is not None and listing.problem.reason is not Reason.ABSENT:
-                yield path, Problem(path, listing.problem.reason, listing.problem.detail)
+                open_ones[path] = Problem(path, listing.problem.reason, listing.problem.detail)
             elif basename(path).startswith(".") and session.manners.hides_dots is not False:
                 hidden.append(path)
             else:
                 yield path, None
+    yield from {**open_ones, **_unrenamable(session, list(open_ones))}.items()
     # Such a name may be left out of listings; three refusals say that it is not there.
     yield from {**dict.fromkeys(hidden), **dict(_by_questions(session, hidden))}.items()
+
+
+def _unrenamable(session: Session, paths: Sequence[str]) -> dict[str, Look]:
+    """What is certainly not there, though no listing can tell: Pure-FTPd, whose listings end after 10,000 entries, does
+    not say so to MLST and SIZE, and takes seconds for each CWD that it refuses."""
+    replies = session.control.pipeline(f"RNFR {session.place(path)}" for path in paths)
+    return {path: None for path, reply in zip(paths, replies, strict=True) if reply.says_absent}
 
 
 def _no_root(reply: Reply) -> Look:
