@@ -38,6 +38,10 @@ from symsync_protocol.stamps import Kind
 STALE_AFTER = 60.0
 """Seconds in which a waiting node must have seen no sign of life before it breaks a lock."""
 
+EMPTY_AFTER = 10.0
+"""The same for a lock in which nobody is: whoever made it had only to rename his folder into it. Should he still come,
+he finds either no lock, or another's run in it."""
+
 PATIENCE = 900.0
 """Seconds that a node waits for others who do show signs of life."""
 
@@ -161,7 +165,7 @@ class Fence:
                 last, seen_alive = sign, now
             # The local lock lets only one run of this node live, and that is this one.
             mine = holder is not None and owner(holder) == owner(self._run) and holder not in tried
-            if mine or now - seen_alive > STALE_AFTER:
+            if mine or now - seen_alive > (STALE_AFTER if holder is not None else min(STALE_AFTER, EMPTY_AFTER)):
                 tried.add(holder or "")
                 restored = self._break(holder, len(tried)) or restored
                 last = None
@@ -183,13 +187,21 @@ class Fence:
             raise HubError(f"the hub does not let us make {LOCK_DIR}: {problem.detail or problem.reason}")
         (problem,) = self._remote.rename([(self._staging, self._held)])
         if problem is not None:
+            if self._remote.stat([LOCK_DIR]) == [None]:
+                return False  # somebody took the lock for an orphan, and away
+            self._remote.remove_directories([LOCK_DIR])
             raise HubError(f"the hub does not let us rename into {LOCK_DIR}: {problem.detail or problem.reason}")
         # Should two have come in, through a lock that a third removed as stale: each sees the other, and goes back.
-        if any(basename(entry.path) != self._run for entry in self._entries(LOCK_DIR) if _is_run(entry)):
-            self._remote.rename([(self._held, self._staging)])
-            return False
-        self.holding = True
-        return True
+        listing = next(iter(self._remote.listings([LOCK_DIR])))
+        alone = all(basename(entry.path) == self._run for entry in listing.entries if _is_run(entry))
+        if alone and listing.problem is None:
+            self.holding = True
+            return True
+        self._remote.rename([(self._held, self._staging)])
+        if listing.problem is not None:
+            self._remote.remove_directories([LOCK_DIR])
+            raise HubRefused(f"the hub's {LOCK_DIR} can't be listed: {listing.problem.detail}; run again")
+        return False
 
     def _signs(self) -> tuple[str | None, object]:
         """Who holds the lock, and whatever changes while he is alive."""

@@ -1,12 +1,13 @@
 """The fence where the connection breaks amid renames: what was uploaded takes its place once, and only once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
 from symsync.core.values import Problem, Reason
 from symsync.events import Audience
-from symsync.fence import Fence, LockLostError
+from symsync.fence import EMPTY_AFTER, STALE_AFTER, Fence, LockLostError
 from symsync.remotes.memory import MemoryHub, MemoryRemote
 from symsync_protocol.names import LOCK_DIR
 
@@ -78,3 +79,80 @@ def test_a_folder_that_a_thief_took_away_does_not_count_as_renamed(remote: Break
     MemoryRemote.rename(remote, [(f"{LOCK_DIR}/{RUN}", f"{LOCK_DIR}/{RUN}x1")])
     with pytest.raises(LockLostError):
         fence.rename(puts(fence))
+
+
+@dataclass
+class Waiting:
+    """A clock that waiting moves on; `seen` happens at the next wait."""
+
+    now: float = 0.0
+    seen: list[Callable[[], object]] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.seen:
+            self.seen.pop(0)()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Waiting:
+    clock = Waiting()
+    monkeypatch.setattr("symsync.fence.time.monotonic", clock.monotonic)
+    monkeypatch.setattr("symsync.fence.time.sleep", clock.sleep)
+    return clock
+
+
+def prepared(remote: MemoryRemote, run: str) -> Fence:
+    fence = Fence(remote, run, Audience())
+    fence.prepare(run.split("-")[1], sweep=True)
+    return fence
+
+
+def test_an_empty_lock_is_soon_an_orphan(hub: MemoryHub, clock: Waiting) -> None:
+    """Whoever was ended between making it and coming in keeps nobody waiting for long."""
+    remote = MemoryRemote(hub)
+    remote.make_directories([LOCK_DIR])
+    fence = prepared(remote, RUN)
+    fence.acquire()
+    assert (True, True) == (fence.holding, EMPTY_AFTER < clock.now < STALE_AFTER)
+
+
+def test_who_comes_late_into_a_lock_that_was_taken_away_tries_again(hub: MemoryHub, clock: Waiting) -> None:
+    """Another took it for an orphan between making it and coming in."""
+
+    class Late(MemoryRemote):
+        late = True
+
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            if self.late:
+                self.late = False
+                self.remove_directories([LOCK_DIR])
+            return super().rename(pairs)
+
+    fence = prepared(Late(hub), RUN)
+    fence.acquire()
+    assert fence.holding
+    assert clock.now < EMPTY_AFTER
+
+
+def test_who_comes_late_into_another_s_lock_goes_back(hub: MemoryHub, clock: Waiting) -> None:
+    """And comes in when the other has left."""
+    oslo = prepared(MemoryRemote(hub), RUN.replace("paris", "oslo"))
+    clock.seen = [oslo.release]
+
+    class Late(MemoryRemote):
+        late = True
+
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            if self.late:
+                self.late = False
+                self.remove_directories([LOCK_DIR])
+                oslo.acquire()
+            return super().rename(pairs)
+
+    paris = prepared(Late(hub), RUN)
+    paris.acquire()
+    assert (False, True, []) == (oslo.holding, paris.holding, clock.seen)
