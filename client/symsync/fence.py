@@ -81,8 +81,7 @@ class Fence:
         return self._held if self.holding else self._staging
 
     def prepare(self, node: str, *, sweep: bool) -> None:
-        """Make the staging folder; with `sweep` remove what ended runs of this node left, but for parts of large files.
-        """
+        """Make the staging folder; with `sweep` remove what ended runs of this node left, but for parts of large files."""
         (problem,) = self._remote.make_directories([self._staging])
         if problem is not None and problem.reason is not Reason.EXISTS:
             self._store.make_private(TEMPORARY_DIR)
@@ -230,6 +229,8 @@ class Fence:
             if owner(holder) == owner(self._run):
                 self._save_parts(join(LOCK_DIR, loot))
             self._remove_tree(join(LOCK_DIR, loot))
+            # What no listing shows (names with a dot, on some hubs) stays in it, and must not keep the lock for ever.
+            self._remote.rename([(join(LOCK_DIR, loot), f"{TEMPORARY_DIR}/kept-{loot}")])
             self._audience.note(f"the lock of {_who(holder)} was left behind and has been taken away")
         self._remote.remove_directories([LOCK_DIR])
         return restored

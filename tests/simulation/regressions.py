@@ -319,6 +319,14 @@ _TEXTS = {
         a delete g
         a sync half 1
     """,
+    "a lock in which something lay that the hub's listings hide was broken for ever": """
+        nodes=ab hides=yes
+        b master short 12
+        a write .d/f 1
+        b write .d/f 3
+        a sync
+        b master refused 11
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
