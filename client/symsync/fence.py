@@ -81,7 +81,7 @@ class Fence:
         return self._held if self.holding else self._staging
 
     def prepare(self, node: str, *, sweep: bool) -> None:
-        """Make the staging folder; with `sweep` remove what ended runs of this node left, but for parts of large files."""
+        """Make the staging folder; `sweep`: remove what ended runs of this node left, but for parts of large files."""
         (problem,) = self._remote.make_directories([self._staging])
         if problem is not None and problem.reason is not Reason.EXISTS:
             self._store.make_private(TEMPORARY_DIR)
