@@ -46,6 +46,7 @@ _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
 _LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.UNLISTED, Fault.HALF)
 """Faults for which a run may give up, with an explanation."""
+_TAKES_AWAY = ("delete", "rename", "rmtree")
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""
 
@@ -193,12 +194,17 @@ class World(Audience):
                 self._lose(op.place)
             case "drop" | "drop-there" | "take" | "take-there" | "edit-copy" | "edit-copy-there":
                 self._decide(op)
-            case _ if op.place != WORLD and not (op.place in self.hubs and self._is_hidden(op)):
+            case _ if op.place != WORLD and not (op.place in self.hubs and (self._is_hidden(op) or self._waits(op))):
                 Person(self.places[op.place], self.ledger).do(op.verb, op.args)
 
     def _is_hidden(self, op: Op) -> bool:
         """Whether this would happen where nobody could see it: what people do there to names with a dot stays there."""
         return self._includes_dots and any(part.startswith(".") for arg in op.args for part in arg.split("/"))
+
+    def _waits(self, op: Op) -> bool:
+        """The known limit: whether a person takes away what an ended run has just put, before any node has cleaned up
+        after it. Nobody can tell then whether what was displaced was ever replaced, and so it is put back."""
+        return op.verb in _TAKES_AWAY and LOCK_DIR in self.places[op.place].tree()
 
     # People and conflicts
 
@@ -380,14 +386,17 @@ class World(Audience):
         """What the last run was about to do, where it was ended before it noted what it had done."""
         hub = settings.location.directory
         journal = NodeStore(settings.directory).journal(hub)
-        paths: set[str] = set()
+        paths, copies = set[str](), set[str]()
         if journal is not None:
             with self.places[hub].remote() as remote:
                 file = HubStore(remote).load(settings.node)
-            paths = {*journal.puts, *(file.intent.paths if file and file.intent else ())}
+            intent = file.intent if file else None
+            paths = {*journal.puts, *(intent.paths if intent else ())}
+            held = [copy for c in journal.conflicts.values() for copy in (c.copy_here, c.copy_there) if copy]
+            copies = {*(copy.path for copy in held), *(intent.copies if intent else ())}
         self.ledger.unsure[f"{settings.node} {hub}"] = set() if journal is None or journal.acted else paths
         if isinstance(self.places[hub], NodePlace):
-            self.ledger.excused |= paths
+            self.ledger.excused |= paths | copies
 
     def _run(self, settings: Settings) -> Result:
         """As a person runs it, who does what the message says where he had to expect it."""
