@@ -6,7 +6,7 @@ disk or a taken name stops the run before anything is compared.
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from symsync.core.generations import Ground, Journal, Standing, stand
@@ -104,7 +104,9 @@ class _Pairer:
     def pair(self) -> Pairing:
         settings = self._settings
         folder = self._hubs.folder() if settings.symsync else StateFolder()
-        hub = self._hubs.identity() if folder.has_identity else None
+        # Who has met hubs before asks for the name itself: a listing that leaves it out may only be cut short.
+        hub = self._hubs.identity() if folder.has_identity or (settings.symsync and self._nodes.names()) else None
+        folder = replace(folder, has_identity=hub is not None)
         there = hub or self._unwritten_hub()
         if same_name(there.name, settings.node):
             raise UsageError(f"node and hub are both called {settings.node}; give this node another nodename")

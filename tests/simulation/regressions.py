@@ -327,6 +327,12 @@ _TEXTS = {
         a sync
         b master refused 11
     """,
+    "a listing that was cut short without a word made a hub seem to have lost its identity": """
+        nodes=ab disk=yes
+        a sync torn 7
+        b sync
+        b sync silent 1
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
