@@ -196,8 +196,8 @@ class Fence:
         if alone and listing.problem is None:
             self.holding = True
             return True
-        if listing.problem is not None and listing.problem.reason is Reason.ABSENT:
-            raise LockLostError
+        if listing.problem is not None:
+            self.verify()  # where the whole lock is gone, servers have many words for it
         self._remote.rename([(self._held, self._staging)])
         if listing.problem is not None:
             self._remote.remove_directories([LOCK_DIR])
