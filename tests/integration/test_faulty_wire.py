@@ -193,7 +193,7 @@ def suffered(fleet: Fleet, proxy: Proxy, seed: int, rounds: int, acts: tuple[Act
 @ON_EACH_HUB
 def test_what_is_cut_goes_on_from_there(fleet_of_one: Fleet, proxy: Proxy) -> None:
     """Connections are cut and data ends early, at any step: two runs later all is equal, and nothing is lost."""
-    suffered(fleet_of_one, proxy, seed=1, rounds=4, acts=QUICK)
+    suffered(fleet_of_one, proxy, seed=1, rounds=2, acts=QUICK)
 
 
 @ON_EACH_HUB

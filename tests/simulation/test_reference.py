@@ -110,7 +110,9 @@ def compare(seed: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("seed", [FIXED_SEED, FRESH_SEED], ids=["fixed", "fresh"])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(FIXED_SEED, id="fixed"), pytest.param(FRESH_SEED, id="fresh", marks=pytest.mark.long)]
+)
 def test_the_engine_does_what_the_model_says(seed: int, part: int) -> None:
     """After every run node and hub hold what the model holds, and the same paths are in conflict."""
     for number in range(part * HISTORIES, (part + 1) * HISTORIES):
