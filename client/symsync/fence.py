@@ -191,7 +191,7 @@ class Fence:
             self._remote.remove_directories([LOCK_DIR])
             raise HubError(f"the hub does not let us rename into {LOCK_DIR}: {problem.detail or problem.reason}")
         # Should two have come in, through a lock that a third removed as stale: each sees the other, and goes back.
-        listing = next(iter(self._remote.listings([LOCK_DIR])))
+        (listing,) = self._remote.listings([LOCK_DIR])
         alone = all(basename(entry.path) == self._run for entry in listing.entries if _is_run(entry))
         if alone and listing.problem is None:
             self.holding = True
@@ -215,7 +215,7 @@ class Fence:
         return holder, (holder, frozenset(entry.path for entry in content), tuple(sorted(sizes.items())))
 
     def _entries(self, directory: str) -> Sequence[Found]:
-        listing = next(iter(self._remote.listings([directory])))
+        (listing,) = self._remote.listings([directory])
         return listing.entries
 
     def _break(self, holder: str | None, number: int) -> bool:

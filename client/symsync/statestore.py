@@ -296,7 +296,7 @@ class HubStore:
 
     def folder(self) -> StateFolder:
         """What the state folder holds, found by listing it. Raises HubError where that can't be told."""
-        listing = next(iter(self._remote.listings([STATE_DIR])))
+        (listing,) = self._remote.listings([STATE_DIR])
         if listing.problem is not None:
             if listing.problem.reason is Reason.ABSENT:
                 return StateFolder()

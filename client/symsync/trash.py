@@ -196,7 +196,7 @@ def _contents(
 
 def _versions(remote: Remote, side: Side, path: str) -> tuple[list[Version], list[Problem]]:
     """The versions of `path` and of everything below it in one side's trash, and why that may not be all."""
-    listing = next(iter(remote.listings([TRASH_DIR])))
+    (listing,) = remote.listings([TRASH_DIR])
     absent = listing.problem is None or listing.problem.reason is Reason.ABSENT
     problems = [] if absent or listing.problem is None else [listing.problem]
     runs = [run for entry in listing.entries if entry.kind is Kind.DIRECTORY and (run := run_of(basename(entry.path)))]

@@ -1,6 +1,7 @@
 """A whole hub: accounts, one door, and a server for each protocol and address."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ class RunningHub:
 
 @contextlib.contextmanager
 def running(
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
     users: Sequence[Login] = (),
     ftp_port: int = 0,
@@ -80,8 +81,9 @@ def running(
     """
     from symsync_hub.ftp.server import FtpOptions, FtpServer  # heavy
 
-    if not directory.is_dir():
-        raise UsageError(f"{directory}: there is no such directory to serve")
+    root = Path(directory)
+    if not root.is_dir():
+        raise UsageError(f"{root}: there is no such directory to serve")
     logins = list(users) or [Login(DEFAULT_LOGIN, random_password())]
     with contextlib.ExitStack() as stack:
         context = fingerprint = sftp_port = host_key = None
@@ -94,7 +96,7 @@ def running(
 
             certificate = own_certificate(data)
             context, fingerprint = server_context(certificate), certificate.fingerprint
-        accounts, door = Accounts(directory, logins, anonymous=anonymous), Door(limits)
+        accounts, door = Accounts(root, logins, anonymous=anonymous), Door(limits)
         server = FtpServer(Address(LOOPBACK, ftp_port), accounts, door, context, FtpOptions(require_tls=require_tls))
         servers: list[Server] = [server]
         stack.callback(server.close)
@@ -108,7 +110,7 @@ def running(
         stack.enter_context(serving(servers))
         first = logins[0]
         yield RunningHub(
-            LOOPBACK, server.address.port, first.name, first.password, directory, fingerprint, sftp_port, host_key
+            LOOPBACK, server.address.port, first.name, first.password, root, fingerprint, sftp_port, host_key
         )
 
 

@@ -195,6 +195,15 @@ def test_a_reset_upload_is_not_whole(hub: RunningHub, ftp: ftplib.FTP) -> None:
     assert 0 == (hub.directory / "empty").stat().st_size
 
 
+def test_an_upload_reset_before_it_is_taken_is_answered(ftp: ftplib.FTP) -> None:
+    """Whether the hub took the connection already or not, when it was reset: 426 (many times, for that is chance)."""
+    for _ in range(50):
+        data = ftp.transfercmd("STOR cut")
+        data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        data.close()
+        assert "426" == reply_code(ftp)
+
+
 def test_a_full_disk_is_told(ftp: ftplib.FTP) -> None:
     """What the system refuses to write is 452 with the system's words, and the session goes on."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

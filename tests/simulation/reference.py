@@ -75,7 +75,7 @@ class Model:
 
     def sync(self, node: str) -> None:
         """A node synchronises with the hub."""
-        for path in sorted({path for _, path in self.seen} | {path for _, path in self.agreed}):
+        for path in sorted({path for _, path in (*self.seen, *self.agreed, *self.open)}):
             mine, theirs = self.seen.get((node, path)), self.seen.get((HUB, path))
             conflict = self.open.pop((node, path), None)
             value = _common(mine, theirs, self.agreed.get((node, path))) if conflict is None else None

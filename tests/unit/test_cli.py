@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -233,6 +234,24 @@ def test_a_bug_is_told_without_a_traceback(
     err = capsys.readouterr().err
     assert ("Traceback" in err) == traced
     assert "symsync: a bug in symsync: ZeroDivisionError: by zero;" in err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("notes")
+def test_ctrl_c_in_a_finaliser_counts(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """Where Python would show a traceback and go on, the run is interrupted all the same."""
+
+    class Dying:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def run(*_: object, **_others: object) -> Result:
+        Dying()
+        while True:
+            time.sleep(1)
+
+    monkeypatch.setattr(session, "run", run)
+    assert main(["notes"]) == 130
+    assert capsys.readouterr() == ("", "symsync: interrupted; nothing is lost, the next run goes on from here\n")
 
 
 @pytest.mark.usefixtures("notes")

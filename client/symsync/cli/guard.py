@@ -1,7 +1,9 @@
 """Where every failure becomes one line and an exit status: the user never sees a traceback unasked."""
 
+import _thread
 import argparse
 import sys
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +17,9 @@ READER_GONE = 141
 
 BUG = 70
 """EX_SOFTWARE of sysexits.h: not to be taken for a run that left something to do."""
+
+_MOMENT = 0.01
+"""Seconds."""
 
 
 class Guard:
@@ -33,11 +38,14 @@ class Guard:
         return arguments
 
     def __enter__(self) -> Self:
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._unraisable
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        sys.unraisablehook = self._hook
         if error is None:
             try:
                 sys.stdout.flush()
@@ -72,6 +80,13 @@ class Guard:
             case _:
                 return False
         return True
+
+    def _unraisable(self, ignored: "sys.UnraisableHookArgs") -> None:
+        """Ctrl-C that met a finaliser, where Python would drop it with a traceback, comes again in a moment."""
+        if ignored.exc_type is KeyboardInterrupt:
+            threading.Timer(_MOMENT, _thread.interrupt_main).start()  # at once it would hit this very function
+        else:
+            self._hook(ignored)
 
     def _say(self, text: str) -> None:
         from symsync_protocol.names import shown

@@ -130,7 +130,10 @@ class Passive(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib ships 
             self.cmd_channel.log(f"refused a data connection from {peer[0]}")
             return
         super().handle_accepted(connection, peer)
+        if self.cmd_channel.data_channel is None and self.cmd_channel.connected:
+            # Reset before it was taken: whatever had come is thrown away by the system.
+            self.cmd_channel.no_data_connection("426 Connection lost; transfer aborted.")
 
     def handle_timeout(self) -> None:
         self.close()
-        self.cmd_channel.no_data_connection()
+        self.cmd_channel.no_data_connection("425 No data connection came.")

@@ -243,12 +243,12 @@ class Session(Commands):
             # Not from here: the reply to what just ended is not sent yet.
             self.call_later(0, self._resume)
 
-    def no_data_connection(self) -> None:
-        """The client asked for a data connection and never made it."""
+    def no_data_connection(self, reply: str) -> None:
+        """The client asked for a data connection, and there is none to use: `reply` is for a transfer that waits."""
         self._dtp_acceptor = None
         if self._transferring():
             self._forget_transfer()
-            self.respond("425 No data connection came.")
+            self.respond(reply)
         self._resume()
 
     def _forget_transfer(self) -> None:
