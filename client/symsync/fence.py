@@ -1,13 +1,13 @@
 """The fence: how several nodes change one dumb server, one after another, and a sleeper who wakes up does no harm.
 
-    .sync.tmp/NODE-RUN/      bytes arrive here without a lock: 1, 2, 3, ..., or part-CONTENT for large files
-    .sync.lock/              made by one winner (MKD)
-    .sync.lock/NODE-RUN/     the same folder, renamed into the lock; every put is a rename out of it
-    .sync.lock/NODE-RUN/old/ every replaced, removed or moved version is first renamed to here, under its own path
+    .sync.tmp/RUN/RUN/   bytes arrive here without a lock: 1, 2, 3, ..., or part-CONTENT for large files
+    .sync.lock/RUN/      the lock: the outer folder, renamed. No rename takes the place of a folder that holds something
+                         (rename(2), ENOTEMPTY), so that one run wins, and is in it at once; every put is a rename out
+    .sync.lock/RUN/old/  every replaced, removed or moved version is first renamed to here, under its own path
 
-Whoever breaks a lock gives that folder a name of his own, which one thief wins, and puts back what was displaced and
-not replaced. From then on whatever the old holder sends refers to a folder that is not there; should the thief fall,
-too, it still lies in the lock, for the next one to find.
+Whoever breaks a lock gives the inner folder a name of his own, which one thief wins, and puts back what was displaced
+and not replaced. From then on whatever the old holder sends refers to a folder that is not there; should the thief
+fall, too, it still lies in the lock, for the next one to find.
 """
 
 import random
@@ -39,8 +39,8 @@ STALE_AFTER = 60.0
 """Seconds in which a waiting node must have seen no sign of life before it breaks a lock."""
 
 EMPTY_AFTER = 10.0
-"""The same for a lock in which nobody is: whoever made it had only to rename his folder into it. Should he still come,
-he finds either no lock, or another's run in it."""
+"""The same for a lock in which nobody is: whoever left it had only to remove it. Where a server takes a folder over an
+empty one, as POSIX has it, nobody waits at all."""
 
 PATIENCE = 900.0
 """Seconds that a node waits for others who do show signs of life."""
@@ -66,11 +66,13 @@ class Fence:
         self._store = HubStore(remote)
         self._run = run
         self._audience = audience
-        self._staging = f"{TEMPORARY_DIR}/{run}"
+        self._outer = f"{TEMPORARY_DIR}/{run}"
+        self._staging = f"{self._outer}/{run}"
         self._held = f"{LOCK_DIR}/{run}"
         self._parts: dict[str, str] = {}
         """What ended runs left of large files on their way to the hub: where it lies, by name."""
         self._made: set[str] = set()
+        self._refused = 0
         self._keeps = False
         self._kept = False
         self.holding = False
@@ -82,27 +84,34 @@ class Fence:
 
     def prepare(self, node: str, *, sweep: bool) -> None:
         """Make the staging folder; `sweep`: remove what ended runs of this node left, but for parts of large files."""
-        (problem,) = self._remote.make_directories([self._staging])
-        if problem is not None and problem.reason is not Reason.EXISTS:
-            self._store.make_private(TEMPORARY_DIR)
-            (problem,) = self._remote.make_directories([self._staging])
-        earlier = problem is not None and problem.reason is Reason.EXISTS  # an earlier round of this run left parts
-        if problem is not None and not earlier:
-            raise HubError(f"the hub does not let us make {self._staging}: {problem.detail or problem.reason}")
+        earlier = self._make_staging()  # an earlier round of this run left parts
         if not (sweep or earlier):
             return
         mine = [
             join(TEMPORARY_DIR, basename(entry.path))
             for entry in self._entries(TEMPORARY_DIR)
-            if owner(basename(entry.path)) == node.lower() and (earlier or entry.path != self._staging)
+            if owner(basename(entry.path)) == node.lower() and (earlier or entry.path != self._outer)
         ]
         self._parts = self._sweep(mine)
+
+    def _make_staging(self) -> bool:
+        """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
+        folders = [self._outer, self._staging]
+        problems = self._remote.make_directories(folders, mode=0o700)
+        if any(problem is not None and problem.reason is not Reason.EXISTS for problem in problems):
+            self._store.make_private(TEMPORARY_DIR)
+            problems = self._remote.make_directories(folders, mode=0o700)
+        for problem in problems:
+            if problem is not None and problem.reason is not Reason.EXISTS:
+                raise HubError(f"the hub does not let us make {problem.path}: {problem.detail or problem.reason}")
+        return problems[0] is not None
 
     def _sweep(self, folders: Sequence[str]) -> dict[str, str]:
         """Remove staging folders with all that lies in them, but for parts of large files: where those lie, by name."""
         tree, _ = below(self._remote, folders)
-        parts = {basename(path): path for path, entry in tree.items() if _is_part(entry) and parent(path) in folders}
-        keeping = {parent(path) for path in parts.values()}
+        inner = {join(folder, basename(folder)) for folder in folders}
+        parts = {basename(path): path for path, entry in tree.items() if _is_part(entry) and parent(path) in inner}
+        keeping = {up for path in parts.values() for up in ancestors(path)}
         kept = set(parts.values())
         files = [path for path, entry in tree.items() if entry.kind is not Kind.DIRECTORY and path not in kept]
         emptied = [path for path, entry in tree.items() if entry.kind is Kind.DIRECTORY]
@@ -122,9 +131,10 @@ class Fence:
         if moves:
             self._remote.rename(moves)
         self.drop([path for name, path in found.items() if name not in names])
-        folders = {parent(path) for path in found.values()} - {self._staging}
-        if folders:
-            self._remote.remove_directories(sorted(folders))
+        emptied = {up for path in found.values() for up in ancestors(path)}
+        emptied -= {TEMPORARY_DIR, self._outer, self._staging}
+        if emptied:
+            self._remote.remove_directories(sorted(emptied, reverse=True))
 
     def drop(self, staged: Sequence[str]) -> None:
         """Remove staged files that are of no use any more."""
@@ -159,6 +169,8 @@ class Fence:
         pause = 0.1
         while not self._try():
             holder, sign = self._signs()
+            if holder == self._run:
+                continue  # what an earlier try asked for was done late
             now = time.monotonic()
             if sign != last:
                 last, seen_alive = sign, now
@@ -179,30 +191,21 @@ class Fence:
         return restored
 
     def _try(self) -> bool:
-        (problem,) = self._remote.make_directories([LOCK_DIR], mode=0o700)
+        (problem,) = self._remote.rename([(self._outer, LOCK_DIR)])
         if problem is not None:
-            if problem.reason is Reason.EXISTS:
-                return False
-            raise HubError(f"the hub does not let us make {LOCK_DIR}: {problem.detail or problem.reason}")
-        (problem,) = self._remote.rename([(self._staging, self._held)])
-        if problem is not None:
-            if self._remote.stat([LOCK_DIR]) == [None]:
-                return False  # somebody took the lock for an orphan, and away
-            self._remote.remove_directories([LOCK_DIR])
-            raise HubError(f"the hub does not let us rename into {LOCK_DIR}: {problem.detail or problem.reason}")
-        # Should two have come in, through a lock that a third removed as stale: each sees the other, and goes back.
-        (listing,) = self._remote.listings([LOCK_DIR])
-        alone = all(basename(entry.path) == self._run for entry in listing.entries if _is_run(entry))
-        if alone and listing.problem is None:
-            self.holding = True
-            return True
-        if listing.problem is not None:
-            self.verify()  # where the whole lock is gone, servers have many words for it
-        self._remote.rename([(self._held, self._staging)])
-        if listing.problem is not None:
-            self._remote.remove_directories([LOCK_DIR])
-            raise HubRefused(f"the hub's {LOCK_DIR} can't be listed: {listing.problem.detail}; run again")
-        return False
+            lock, held, outer = self._remote.stat([LOCK_DIR, self._held, self._outer])
+            if not isinstance(held, Found):  # it is where the reply alone was lost
+                if isinstance(lock, Found):
+                    self._refused = 0
+                    return False
+                if lock is None and isinstance(outer, Found) and self._refused < _TRIES:
+                    self._refused += 1  # whoever held it has perhaps left since
+                    return False
+                raise HubError(
+                    f"the hub does not let us rename {self._outer} to {LOCK_DIR}: {problem.detail or problem.reason}"
+                )
+        self.holding = True
+        return True
 
     def _signs(self) -> tuple[str | None, object]:
         """Who holds the lock, and whatever changes while he is alive."""
@@ -242,7 +245,7 @@ class Fence:
         for those that this run has sent itself. Whether there are any."""
         parts = [entry.path for entry in self._entries(folder) if _is_part(entry)]
         if parts:
-            self._remote.make_directories([self._staging])
+            self._remote.make_directories([self._outer, self._staging], mode=0o700)
             sent = {basename(entry.path) for entry in self._entries(self._staging)}
             self._remote.rename([(path, self.part(basename(path))) for path in parts if basename(path) not in sent])
         return bool(parts)
@@ -334,15 +337,15 @@ class Fence:
             if keep_trash or not self._keeps:
                 self._keep(old, self._run)
             else:
-                self.rename([(old, self._staging)])
-                self._remove_tree(self._staging)
+                self.rename([(old, self._outer)])
+                self._remove_tree(self._outer)
         self._kept = True
 
     def release(self) -> bool:
         """Let the next node in; where all was not settled, what was displaced and not replaced goes back first. Returns
         whether nothing is left that a later run could use or would have to remove."""
         if not self.holding:
-            return not self._sweep([self._staging])
+            return not self._sweep([self._outer])
         if self._made and not self._kept:
             self._put_back(self._held, self._run)
         problem, _ = self._remote.remove_directories([self._held, LOCK_DIR])

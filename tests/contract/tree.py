@@ -1,6 +1,7 @@
 """The contract of all that deals with names: listing, stat, directories, links, renames, removals, attributes."""
 
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from contract.bench import (
@@ -19,13 +20,31 @@ from contract.bench import (
     reasons,
     there,
 )
-from symsync.core.values import Reason
+from symsync.core.values import Problem, Reason
 from symsync.remotes.base import Attributes, Remote, Store
 from symsync_protocol.stamps import Kind
 
 DEPTH = 40
 RACERS = 6
 RACES = 12
+
+
+def races(
+    hub: Hub, act: Callable[[Remote, int, int], Sequence[Problem | None]]
+) -> Iterator[list[Reason | None]]:
+    """What came of each race for each racer, who all do `act(remote, racer, race)` at the same moment."""
+    remotes = [hub.connect() for _ in range(RACERS)]
+    start = threading.Barrier(RACERS)
+
+    def run(remote: Remote, racer: int, race: int) -> Reason | None:
+        start.wait()
+        return only(reasons(act(remote, racer, race)))
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        for race in range(RACES):
+            yield list(pool.map(run, remotes, range(RACERS), [race] * RACERS))
+    for remote in remotes:
+        remote.close()
 
 
 class ListingContract(Bench):
@@ -130,20 +149,24 @@ class DirectoryContract(Bench):
         assert ({"d/inner"}, b"kept") == (names(remote, "d"), get(remote, sources, "f"))
 
     def test_one_winner_of_a_race(self, hub: Hub) -> None:
-        """Of several clients that make one directory at once exactly one succeeds: this is the hub's lock."""
-        remotes = [hub.connect() for _ in range(RACERS)]
-        start = threading.Barrier(RACERS)
+        """Of several clients that make one directory at once exactly one succeeds."""
+        for outcomes in races(hub, lambda remote, _racer, number: remote.make_directories([f"d{number}"])):
+            assert (1, RACERS - 1) == (outcomes.count(None), outcomes.count(Reason.EXISTS))
 
-        def race(remote: Remote, name: str) -> Reason | None:
-            start.wait()
-            return only(reasons(remote.make_directories([name])))
+    def test_one_winner_of_a_race_to_a_name(self, hub: Hub, remote: Remote) -> None:
+        """Of several clients that rename a folder with something in it to one name at once exactly one succeeds, and
+        all others keep theirs: this is the hub's lock."""
+        for racer in range(RACERS):
+            for number in range(RACES):
+                make(remote, f"{racer}-{number}", f"{racer}-{number}/{racer}")
 
-        with ThreadPoolExecutor(RACERS) as pool:
-            for i in range(RACES):
-                outcomes = list(pool.map(race, remotes, [f"lock{i}"] * RACERS))
-                assert (1, RACERS - 1) == (outcomes.count(None), outcomes.count(Reason.EXISTS))
-        for remote in remotes:
-            remote.close()
+        for number, outcomes in enumerate(
+            races(hub, lambda remote, racer, number: remote.rename([(f"{racer}-{number}", f"lock{number}")]))
+        ):
+            (winner,) = [racer for racer, outcome in enumerate(outcomes) if outcome is None]
+            assert {f"lock{number}/{winner}"} == names(remote, f"lock{number}")
+            for loser in set(range(RACERS)) - {winner}:
+                assert {f"{loser}-{number}/{loser}"} == names(remote, f"{loser}-{number}")
 
     def test_directory_mode(self, remote: Remote) -> None:
         """The mode is set where the hub can, and shown where it tells modes; that it can't is no problem."""

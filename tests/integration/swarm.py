@@ -21,7 +21,7 @@ from typing import IO
 from integration.killable import Killable
 from integration.scenarios import HUB, Fleet, LocalPlace, Tree, begin
 from simulation.ledger import Ledger
-from symsync_protocol.names import LOCK_DIR
+from symsync_protocol.names import LOCK_DIR, STATE_DIR
 
 PATHS = [f"{directory:02}/{number:02}" for directory in range(10) for number in range(20)]
 """What everybody works on."""
@@ -37,8 +37,9 @@ SIZES = (0, 10, 1000, 100_000)
 _LONGEST_RUN = 240.0
 """Seconds; a run that has not ended by then hangs."""
 
-_TAKES_LOCK = re.compile(rf"> RNTO .*{re.escape(LOCK_DIR)}/[^/]+$", re.M)
-_ASKS_FOR_LOCK = re.compile(rf"> MKD .*{re.escape(LOCK_DIR)}$", re.M)
+_ASKS_FOR_LOCK = re.compile(rf"> RNTO .*{re.escape(LOCK_DIR)}$", re.M)
+_ANNOUNCES = re.compile(rf"> (APPE|STOR) .*{re.escape(STATE_DIR)}/", re.M)
+"""The first thing that is done under the lock."""
 _LEAVES_LOCK = re.compile(rf"> RMD .*{re.escape(LOCK_DIR)}$", re.M)
 
 
@@ -251,7 +252,7 @@ def _doing(said: str) -> str:
     """What a run was doing that was killed after it had said all this."""
     if _LEAVES_LOCK.search(said):
         return "after the lock"
-    if _TAKES_LOCK.search(said):
+    if _ANNOUNCES.search(said):
         return "under the lock"
     if _ASKS_FOR_LOCK.search(said):
         return "waiting for the lock"

@@ -75,7 +75,7 @@ class _OpenFence(Fence):
     def release(self) -> None:
         if self.holding:
             self._remove_tree(LOCK_DIR)
-        self._remove_tree(self._staging)
+        self._remove_tree(self._outer)
         self.holding = False
 
 
@@ -83,6 +83,7 @@ def _taken_without_asking(fence: Fence) -> bool:
     """`Fence._try` that enters a lock which another holds."""
     fence._remote.make_directories([LOCK_DIR])
     (problem,) = fence._remote.rename([(fence._staging, fence._held)])
+    fence._remote.remove_directories([fence._outer])
     fence.holding = problem is None
     return fence.holding
 

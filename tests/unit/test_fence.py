@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from symsync.core.values import Problem, Reason
+from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience
 from symsync.fence import EMPTY_AFTER, STALE_AFTER, Fence, LockLostError
+from symsync.remotes.base import Traits
 from symsync.remotes.memory import MemoryHub, MemoryRemote
+from symsync_protocol.errors import HubError
 from symsync_protocol.names import LOCK_DIR
 
 RUN = "20261120T120000Z-paris-00000001"
@@ -111,48 +113,83 @@ def prepared(remote: MemoryRemote, run: str) -> Fence:
     return fence
 
 
-def test_an_empty_lock_is_soon_an_orphan(hub: MemoryHub, clock: Waiting) -> None:
-    """Whoever was ended between making it and coming in keeps nobody waiting for long."""
+def test_an_empty_lock_keeps_nobody_out(hub: MemoryHub, clock: Waiting) -> None:
+    """Whoever was ended while he left it: as POSIX has it, a folder takes the place of an empty one."""
     remote = MemoryRemote(hub)
     remote.make_directories([LOCK_DIR])
     fence = prepared(remote, RUN)
     fence.acquire()
-    assert (True, True) == (fence.holding, EMPTY_AFTER < clock.now < STALE_AFTER)
+    assert (True, 0.0) == (fence.holding, clock.now)
 
 
-def test_who_comes_late_into_a_lock_that_was_taken_away_tries_again(hub: MemoryHub, clock: Waiting) -> None:
-    """Another took it for an orphan between making it and coming in."""
-
-    class Late(MemoryRemote):
-        late = True
-
-        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-            if self.late:
-                self.late = False
-                self.remove_directories([LOCK_DIR])
-            return super().rename(pairs)
-
-    fence = prepared(Late(hub), RUN)
+def test_an_empty_lock_is_soon_an_orphan(clock: Waiting) -> None:
+    """Where the hub refuses to take its place, it keeps nobody waiting for long."""
+    remote = MemoryRemote(MemoryHub(lambda: 0, Traits(replaces=False)))
+    remote.make_directories([LOCK_DIR])
+    fence = prepared(remote, RUN)
     fence.acquire()
     assert fence.holding
+    assert EMPTY_AFTER < clock.now < STALE_AFTER
+
+
+class Unheard(MemoryRemote):
+    """The reply to its first rename is lost; it was carried out, or is later, at the `late`th question after that."""
+
+    late = 0
+    _pending: Sequence[tuple[str, str]] | None = None
+    _lost = False
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        if self._lost:
+            return super().rename(pairs)
+        self._lost = True
+        self._pending = pairs
+        self._come()
+        return [Problem(old, Reason.LOST, "the connection broke") for old, _new in pairs]
+
+    def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        found = super().stat(paths)
+        self._come()
+        return found
+
+    def _come(self) -> None:
+        if self._pending is not None and self.late == 0:
+            super().rename(self._pending)
+            self._pending = None
+        self.late -= 1
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_lock_whose_reply_was_lost(hub: MemoryHub, clock: Waiting, late: int) -> None:
+    """It is ours, whenever the server came to it; nobody is waited for, and nothing is broken."""
+    remote = Unheard(hub)
+    remote.late = late
+    fence = Fence(remote, RUN, Audience())
+    fence.prepare("paris", sweep=False)
+    hub.make_file(fence.staged(1), b"1", None, None)
+    fence.acquire()
+    assert [None] == fence.rename([(fence.held(fence.staged(1)), "f")])
+    assert (True, b"1") == (clock.now < 1, hub.content("f"))
+
+
+def test_a_hub_that_refuses_the_lock(hub: MemoryHub, clock: Waiting) -> None:
+    """Nobody holds it, and still it can't be had: that is said, and nobody is waited for in vain."""
+
+    class Refusing(MemoryRemote):
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            return [Problem(new, Reason.DENIED, "Permission denied") for _old, new in pairs]
+
+    fence = prepared(Refusing(hub), RUN)
+    with pytest.raises(HubError, match=r"does not let us rename .* to \.sync\.lock: Permission denied"):
+        fence.acquire()
     assert clock.now < EMPTY_AFTER
 
 
-def test_who_comes_late_into_another_s_lock_goes_back(hub: MemoryHub, clock: Waiting) -> None:
-    """And comes in when the other has left."""
+def test_who_finds_the_lock_taken_comes_in_when_the_other_has_left(hub: MemoryHub, clock: Waiting) -> None:
+    """Two never are in it at once."""
     oslo = prepared(MemoryRemote(hub), RUN.replace("paris", "oslo"))
+    oslo.acquire()
     clock.seen = [oslo.release]
-
-    class Late(MemoryRemote):
-        late = True
-
-        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-            if self.late:
-                self.late = False
-                self.remove_directories([LOCK_DIR])
-                oslo.acquire()
-            return super().rename(pairs)
-
-    paris = prepared(Late(hub), RUN)
+    paris = prepared(MemoryRemote(hub), RUN)
     paris.acquire()
     assert (False, True, []) == (oslo.holding, paris.holding, clock.seen)

@@ -30,7 +30,7 @@ from symsync.remotes.sftp.line import CONTENT_WINDOW
 from symsync.remotes.sftp.session import SAFE_BLOCK
 from symsync.remotes.sftp.wire import Op
 from symsync.remotes.tree import below
-from symsync_protocol.names import LOCK_DIR, PART_PREFIX, TEMPORARY_DIR
+from symsync_protocol.names import LOCK_DIR, PART_PREFIX, TEMPORARY_DIR, ancestors
 from symsync_protocol.stamps import SECOND, Kind, Stamp
 from unit import ftp_server, sftp_server
 from unit.test_sftp_faults import asked, at
@@ -170,11 +170,12 @@ def files(hub: MemoryHub) -> set[str]:
 
 def staged(hub: MemoryHub, run: str, *names: str, top: str = TEMPORARY_DIR) -> None:
     """What a run that was ended left."""
-    for directory in (top, f"{top}/{run}"):
+    folder = f"{top}/{run}/{run}" if top == TEMPORARY_DIR else f"{top}/{run}"
+    for directory in (*ancestors(folder), folder):
         if directory not in hub:
             hub.make_directory(directory, None)
     for name in names:
-        hub.make_file(f"{top}/{run}/{name}", name.encode(), None, None)
+        hub.make_file(f"{folder}/{name}", name.encode(), None, None)
 
 
 def fence(hub: MemoryHub, run: str = NOW) -> Fence:
@@ -189,13 +190,13 @@ def test_the_next_run_takes_over_what_it_wants(hub: MemoryHub) -> None:
     staged(hub, EARLIER, "1", ONE, OTHER)
     staged(hub, theirs, ONE)
     now = fence(hub)
-    kept = {f"{TEMPORARY_DIR}/{run}" for run in (f"{EARLIER}/{ONE}", f"{EARLIER}/{OTHER}", f"{theirs}/{ONE}")}
+    kept = {f"{TEMPORARY_DIR}/{run}/{run}/{part}" for run, part in ((EARLIER, ONE), (EARLIER, OTHER), (theirs, ONE))}
     assert kept == files(hub)
     now.adopt({ONE, f"{PART_PREFIX}third"})
-    assert {now.part(ONE), f"{TEMPORARY_DIR}/{theirs}/{ONE}"} == files(hub)
+    assert {now.part(ONE), f"{TEMPORARY_DIR}/{theirs}/{theirs}/{ONE}"} == files(hub)
     assert f"{TEMPORARY_DIR}/{EARLIER}" not in hub
     now.release()
-    assert {now.part(ONE), f"{TEMPORARY_DIR}/{theirs}/{ONE}"} == files(hub)
+    assert {now.part(ONE), f"{TEMPORARY_DIR}/{theirs}/{theirs}/{ONE}"} == files(hub)
 
 
 def test_without_parts_nothing_stays(hub: MemoryHub) -> None:

@@ -152,7 +152,8 @@ class Remote(ABC):
     @abstractmethod
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
         """Make directories in this order. EXISTS where anything lies there already: exactly one of several clients that
-        make the same directory at once gets None. Parents are not made. `mode` is set where the hub can."""
+        make the same directory at once gets None. Parents are not made. `mode` is set where the hub can; one of
+        symsync's own directories that is there already may get it, too."""
 
     @abstractmethod
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:

@@ -10,7 +10,7 @@ from symsync.remotes.ftp.names import Names, unsendable
 from symsync.remotes.ftp.replies import Reply, reason_of
 from symsync.remotes.ftp.session import Session
 from symsync.remotes.ftp.ways import list_one
-from symsync_protocol.names import parent
+from symsync_protocol.names import is_reserved, parent
 from symsync_protocol.stamps import Kind
 
 Problems = list[Problem | None]
@@ -23,8 +23,16 @@ def _in_order(session: Session, orders: Sequence[_Order]) -> list[Reply | Proble
 
     None from where the connection broke on: nobody knows whether those were carried out.
     """
+    return [
+        next((reply for reply in answers if reply.refused), answers[-1]) if isinstance(answers, list) else answers
+        for answers in _answers(session, orders)
+    ]
+
+
+def _answers(session: Session, orders: Sequence[_Order]) -> list[list[Reply] | Problem | None]:
+    """The replies to each order."""
     replies = session.control.pipeline(line for order in orders if isinstance(order, tuple) for line in order)
-    outcomes: list[Reply | Problem | None] = []
+    outcomes: list[list[Reply] | Problem | None] = []
     broken = False
     for order in orders:
         if isinstance(order, Problem):
@@ -36,7 +44,7 @@ def _in_order(session: Session, orders: Sequence[_Order]) -> list[Reply | Proble
                 answers.append(next(replies))
         except ConnectionLost:
             broken = True
-        outcomes.append(None if broken else next((reply for reply in answers if reply.refused), answers[-1]))
+        outcomes.append(None if broken else answers)
     return outcomes
 
 
@@ -103,16 +111,23 @@ def _why_not(session: Session, path: str) -> Reason:
 def make_directories(session: Session, names: Names, paths: Sequence[str], mode: int | None) -> Problems:
     """MKD for each path; 2xx is given to exactly one of those who try at once (measured on all common servers)."""
     bad = names.check(session, paths)
-    orders: list[_Order] = [bad.get(path) or (f"MKD {session.place(path)}",) for path in paths]
-    outcomes = _in_order(session, orders)
-    problems = [
-        _told(names, path, _made(session, path, outcome)) for path, outcome in zip(paths, outcomes, strict=True)
+    # Our own folders get their mode in the same breath; a user's that was there already is left alone.
+    ours = [path for path in paths if mode is not None and session.manners.sets_modes and is_reserved(path)]
+    chmods = {path: mode_line(session, path, mode) for path in ours if mode is not None}
+    orders: list[_Order] = [
+        bad.get(path) or (f"MKD {session.place(path)}", *([chmods[path]] if path in chmods else [])) for path in paths
     ]
+    told = _answers(session, orders)
+    problems = [
+        _told(names, path, _made(session, path, answers[0] if isinstance(answers, list) else answers))
+        for path, answers in zip(paths, told, strict=True)
+    ]
+    replies = [reply for answers in told if isinstance(answers, list) for reply in answers[1:]]
     if mode is not None and session.manners.sets_modes and session.control.alive:
-        made = [path for path, problem in zip(paths, problems, strict=True) if problem is None]
-        for reply in list(session.control.pipeline(mode_line(session, path, mode) for path in made)):
-            if reply.unknown_command:
-                session.manners.sets_modes = False
+        later = [p for p, problem in zip(paths, problems, strict=True) if problem is None and p not in chmods]
+        replies += session.control.pipeline(mode_line(session, path, mode) for path in later)
+    if any(reply.unknown_command for reply in replies):
+        session.manners.sets_modes = False
     return problems
 
 
