@@ -220,6 +220,8 @@ class Session(Commands):
 
     def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
         """Commands sent ahead wait for the transfer before them; a rename must not overtake the upload it follows."""
+        if self._closed:
+            return  # what came in one read with the end of the connection
         if cmd[-4:] == "ABOR" or (cmd == "STAT" and not arg) or not (self._transferring() or self._waiting):
             self._run(line, cmd, arg)
         elif len(self._waiting) >= WAITING_COMMANDS:

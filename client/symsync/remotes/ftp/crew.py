@@ -75,8 +75,8 @@ class _Crew(Generic[J, R]):
             self._changed.notify()
         if len(self._threads) < workers:
             thread = threading.Thread(target=self._worker, name="ftp", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # only now: one that never began can't be waited for
 
     def end(self, abort: bool) -> None:
         """Send all workers home; with `abort`, in the middle of what they do."""
