@@ -84,6 +84,7 @@ class Fence:
 
     def prepare(self, node: str, *, sweep: bool) -> None:
         """Make the staging folder; `sweep`: remove what ended runs of this node left, but for parts of large files."""
+        self._remote.expect_write()
         earlier = self._make_staging()  # an earlier round of this run left parts
         if not (sweep or earlier):
             return
@@ -191,6 +192,7 @@ class Fence:
         return restored
 
     def _try(self) -> bool:
+        self._remote.expect_write()
         (problem,) = self._remote.rename([(self._outer, LOCK_DIR)])
         if problem is not None:
             lock, held, outer = self._remote.stat([LOCK_DIR, self._held, self._outer])
@@ -330,7 +332,9 @@ class Fence:
             raise LockLostError
 
     def settle(self, *, keep_trash: bool) -> None:
-        """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one."""
+        """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one.
+        Raises LockLostError where somebody has put it back already."""
+        self._remote.expect_write()
         # Where versions only passed through, all folders are empty; one that is not still holds a version.
         if self._made and (self._keeps or any(self._remote.remove_directories(sorted(self._made, reverse=True)))):
             old = f"{self._held}/{DISPLACED}"
@@ -364,6 +368,8 @@ class Fence:
         if problem is not None:
             self._store.make_private(TRASH_DIR)
             (problem,) = self._remote.rename([(folder, target)])
+        if problem is not None and self.holding:
+            self.verify()
         if problem is not None:
             aside = f"{TEMPORARY_DIR}/kept-{label}"
             self._remote.rename([(folder, aside)])

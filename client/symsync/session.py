@@ -30,7 +30,7 @@ from symsync.remotes import Conversation, open_remote
 from symsync.remotes.base import Remote
 from symsync.retention import Retention, run_label
 from symsync.settings import Settings
-from symsync.statestore import HubStore, Met, NodeStore, Recorded
+from symsync.statestore import HubStore, Met, NodeStore, Question, Recorded
 from symsync.survey import View, survey
 from symsync_protocol.errors import HubError, HubRefused, Stopped
 from symsync_protocol.names import LOCK_DIR
@@ -215,12 +215,13 @@ class _Session:
             pairing.remote.refresh()
             self._audience.phase(Phase.COMMITTING)
         file = pairing.hub_file
+        announced: Question | None = None
         if fence is not None and self._records_on_hub:
-            file = self._announce(store, pairing, view, generation, fence)
+            file, announced = self._announce(store, pairing, view, generation, fence)
         self._introduce(pairing)
         state = self._state(pairing, generation)
         self._nodes.begin(hub, state, execution.journal(generation.id))
-        execution.apply()
+        execution.apply([announced] if announced is not None else [])
         outcomes = execution.outcomes
         offset = pairing.met.clock_offset_ns if store.clock_offset_ns is None else store.clock_offset_ns
         agreement = commit(view.base, outcomes, _fresh(view.began, offset))
@@ -246,7 +247,6 @@ class _Session:
         normal = pairing.ground.standing is Standing.NORMAL
         met = replace(met, hub=pairing.there.id)
         if fence is not None and self._records_on_hub:
-            fence.verify()
             file = store.record(self._settings.node, pairing.ground.state if normal else None, state, file)
             met = replace(met, own=file, generation=state.generation.id)
         self._nodes.save(hub, pairing.node_file if normal else None, state)
@@ -260,8 +260,9 @@ class _Session:
 
     def _announce(
         self, store: HubStore, pairing: Pairing, view: View, generation: Generation, fence: Fence
-    ) -> Recorded:
-        """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make."""
+    ) -> tuple[Recorded, Question | None]:
+        """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make; and
+        what is still to be asked about that."""
         if pairing.new_hub:
             now = store.identity()
             if now is not None:

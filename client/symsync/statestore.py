@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgpack
 
 from symsync.core.generations import Journal
-from symsync.core.values import Found, Reason
+from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Remote
 from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged
 from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename
@@ -256,6 +256,15 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A path on the hub that is to be looked at soon, along with others, and who wants to know what lies there."""
+
+    path: str
+    answer: Callable[[Found | Problem | None], None]
+    """Raises HubError where it is not as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
 class StateFolder:
     """What a hub's `.sync.state/` holds."""
 
@@ -325,16 +334,20 @@ class HubStore:
         data = self._remote.read(path, offset, SIZE_LIMIT)
         return data if data is not None else self._remote.read(f"{path}.new", offset, SIZE_LIMIT)
 
-    def announce(self, node: str, intent: Intent, held: PairState | None, file: Recorded | None) -> Recorded:
+    def announce(
+        self, node: str, intent: Intent, held: PairState | None, file: Recorded | None
+    ) -> tuple[Recorded, Question | None]:
         """Append `intent` to the node's state file, which is made where there is none.
 
-        `held` is the state in it, in the node's view.
+        `held` is the state in it, in the node's view. What was appended is still to be looked at, before anything is
+        done.
         """
         if file is not None and not file.torn:
             grown = self._append(node, file, encode_intent(intent, rewrites=file.rewrites, offset=file.size))
             if grown is not None:
-                return grown
-        return self._write_anew(node, held, file, intent)
+                path, size = f"{STATE_DIR}/{node}", grown.size
+                return grown, Question(path, lambda found: self._grew(path, size, found))
+        return self._write_anew(node, held, file, intent), None
 
     def record(self, node: str, held: PairState | None, state: PairState, file: Recorded | None) -> Recorded:
         """Record `state`, in the node's view, swapped: appended where the hub can and it is worth it, else anew.
@@ -345,6 +358,7 @@ class HubStore:
             change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
             grown = self._append(node, file, change)
             if grown is not None:
+                self._look(f"{STATE_DIR}/{node}", grown.size)
                 return grown
         return self._write_anew(node, state, file, None)
 
@@ -359,7 +373,6 @@ class HubStore:
             if self._remote.traits.appends:
                 raise
             return None
-        self._grown(path, file.size + len(data))
         return replace(file, size=file.size + len(data))
 
     def _write_anew(self, node: str, state: PairState | None, file: Recorded | None, intent: Intent | None) -> Recorded:
@@ -368,9 +381,12 @@ class HubStore:
         self._replace(f"{STATE_DIR}/{node}", data)
         return Recorded(len(data), rewrites, len(data))
 
-    def _grown(self, path: str, size: int) -> None:
-        """Verify the size of what was just written, and read the hub's clock off it."""
+    def _look(self, path: str, size: int) -> None:
         (found,) = self._remote.stat([path])
+        self._grew(path, size, found)
+
+    def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
+        """Verify the size of what was just written, and read the hub's clock off it."""
         if not isinstance(found, Found) or found.stamp.size != size:
             raise HubError(f"the hub's {path} did not grow as it should; the next run sorts this out")
         if found.stamp.mtime_ns is not None:
@@ -386,7 +402,7 @@ class HubStore:
             (problem,) = self._remote.rename([(new, path)])
         if problem is not None:
             raise HubError(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
-        self._grown(path, len(data))
+        self._look(path, len(data))
 
 
 def _first_rewrite() -> int:

@@ -263,7 +263,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "intent": Mutation(
         "a run announces on the hub what it is about to become, or its journal does not count",
-        {"symsync.statestore.HubStore.announce": lambda _store, _node, _intent, _held, file: file},
+        {"symsync.statestore.HubStore.announce": lambda _store, _node, _intent, _held, file: (file, None)},
         "false conflict",
         """
             nodes=a
@@ -387,7 +387,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "verified-record": Mutation(
         "a state counts as recorded on the hub only at the size that it must have",
-        {"symsync.statestore.HubStore._grown": _nothing},
+        {"symsync.statestore.HubStore._grew": _nothing},
         "false conflict",
         """
             nodes=a

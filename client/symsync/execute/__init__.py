@@ -21,11 +21,12 @@ from symsync.core.values import Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
-from symsync.execute.work import Arrived, Work, Workload
+from symsync.execute.work import Arrived, Looks, Work, Workload
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same
 from symsync.local_files import boot, stamp_of
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
+from symsync.statestore import Question
 from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import Conflict, Entry
@@ -264,12 +265,14 @@ class Execution:
 
     # Under the lock
 
-    def apply(self) -> None:
-        """Put everything into its place. The fence, where there is one, holds the lock."""
+    def apply(self, also: Sequence[Question] = ()) -> None:
+        """Put everything into its place. The fence, where there is one, holds the lock. What is `also` to be asked on
+        the hub is asked before anything takes a place."""
+        looks = Looks(self._remote, also)
         self._let_clock_tick()
-        self._look_again()
+        self._look_again(looks)
         if self._fence is not None:
-            OnHub(self._load, self._remote, self._fence, self._dirmode).apply()
+            OnHub(self._load, self._remote, self._fence, looks, self._dirmode).apply()
         OnNode(self._load, self._folder).apply()
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()
@@ -317,7 +320,7 @@ class Execution:
             if arrived.found is not None:
                 arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
 
-    def _look_again(self) -> None:
+    def _look_again(self, looks: Looks) -> None:
         """What was received must still be what the hub holds, or the state would claim what nobody saw; and what goes
         here because it was missing there must still be missing: another node may have been about to replace it."""
         missing = [
@@ -325,17 +328,16 @@ class Execution:
             for work, step in self._load.steps(Side.HERE, Remove, RemoveDirectory, Move)
             if (path := _gone_there(work.decision, step)) is not None
         ]
-        for (work, step, path), now in zip(
-            missing, self._remote.stat([path for _, _, path in missing]) if missing else [], strict=True
-        ):
-            if now is not None:
-                self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
         wanted = [
             (work, step) for work, step in self._load.transfers(Side.HERE) if self._load.arrived(step) is not None
         ]
-        for (work, step), now in zip(
-            wanted, self._remote.stat([step.source.path for _, step in wanted]) if wanted else [], strict=True
-        ):
+        if not missing and not wanted:
+            return
+        found = looks.at([path for _, _, path in missing] + [step.source.path for _, step in wanted])
+        for (work, step, path), now in zip(missing, found[: len(missing)], strict=True):
+            if now is not None:
+                self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
+        for (work, step), now in zip(wanted, found[len(missing) :], strict=True):
             if not is_same(step.source.stamp, now):
                 self._load.fail(
                     work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from symsync.core.steps import Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
-from symsync.execute.work import Arrived, Work, Workload
+from symsync.execute.work import Arrived, Looks, Work, Workload
 from symsync.fence import Fence
 from symsync.folder import is_same, link_digest
 from symsync.remotes.base import Remote
@@ -18,11 +18,14 @@ BATCH = 64
 class OnHub:
     """The hub's part: everything in batches, each a stream of requests that waits for no reply."""
 
-    def __init__(self, load: Workload, remote: Remote, fence: Fence, directory_mode: int | None) -> None:
+    def __init__(
+        self, load: Workload, remote: Remote, fence: Fence, looks: Looks, directory_mode: int | None
+    ) -> None:
         """`directory_mode`: the bits of what is made, None: as the hub makes it."""
         self._load = load
         self._remote = remote
         self._fence = fence
+        self._looks = looks
         self._directory_mode = directory_mode
         self._displaced: list[tuple[Work, Step, Found]] = []
         self._fresh: set[str] = set()
@@ -82,7 +85,7 @@ class OnHub:
                 case Remove() if not step.early:
                     wanted.append((work, step, step.path, step.found))
         for (work, step, _, expected), now in zip(
-            wanted, self._remote.stat([path for _, _, path, _ in wanted]) if wanted else [], strict=True
+            wanted, self._looks.at([path for _, _, path, _ in wanted]), strict=True
         ):
             if isinstance(now, Problem):
                 self._load.fail(work, step, replace(now, path=step.path))

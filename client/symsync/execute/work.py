@@ -6,6 +6,8 @@ from pathlib import Path
 
 from symsync.core.steps import Decision, Done, Failed, Outcome, Step, Then, Transfer
 from symsync.core.values import Found, Problem, Side
+from symsync.remotes.base import Remote
+from symsync.statestore import Question
 from symsync_protocol.stamps import Kind
 
 
@@ -82,3 +84,20 @@ class Workload:
             for step in work.decision.steps
             if isinstance(step, Transfer) and step.on is on and step.source.kind is Kind.FILE and work.open(step)
         ]
+
+
+class Looks:
+    """Looks at the hub under the lock. The first brings along what else has to be asked there."""
+
+    def __init__(self, remote: Remote, also: Sequence[Question]) -> None:
+        self._remote = remote
+        self._also = also
+
+    def at(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        """What lies at each path. Raises HubError where what else was asked is not as it should be."""
+        also, self._also = self._also, ()
+        asked = [*paths, *(question.path for question in also)]
+        found = self._remote.stat(asked) if asked else []
+        for question, now in zip(also, found[len(paths) :], strict=True):
+            question.answer(now)
+        return found[: len(paths)]

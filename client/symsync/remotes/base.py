@@ -185,6 +185,10 @@ class Remote(ABC):
         """Append to a file, which is made where missing. Raises HubError; what arrived then is unspecified, and
         whether all arrived where it does not is for the caller to see (`stat`)."""
 
+    def expect_write(self) -> None:  # noqa: B027 - most remotes write without any preparation
+        """The next call makes or renames something, and then a file is written: what that takes in advance may go with
+        the call."""
+
     def refresh(self) -> None:  # noqa: B027 - most remotes remember nothing, and have nothing to do
         """Forget what is remembered of the hub's content: the lock was just taken, and others may have changed it."""
 

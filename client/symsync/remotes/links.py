@@ -39,6 +39,8 @@ class LinkTable(Remote):
         self._links = self._load() if exists else {}
         self._covered: set[str] = set()
         """Links at whose names somebody has put something else since."""
+        self._stale = False
+        """Whether others may have changed the table since it was read."""
 
     def _load(self) -> dict[str, str]:
         data = self._remote.read(_PATH, limit=_LIMIT) or b"\x80"
@@ -53,14 +55,25 @@ class LinkTable(Remote):
         return dict(table)
 
     def refresh(self) -> None:
-        # Asking for what is not there is one question; trying to read it takes several.
-        self._links = self._load() if self._links or self._remote.stat([_PATH]) != [None] else {}
+        self._stale = True
         self._remote.refresh()
+
+    def expect_write(self) -> None:
+        self._remote.expect_write()
+
+    def _renew(self, lying: Found | Problem | None) -> None:
+        """Read the table again, of which it was just asked whether it is there: trying to read it takes longer."""
+        self._stale = False
+        self._links = {} if lying is None else self._load()
         covered = self._covered & self._links.keys()
         if covered:
             for path in covered:
                 del self._links[path]
             self._save()
+
+    def _make_sure(self) -> None:
+        if self._stale:
+            self.stat([])
 
     def _save(self) -> None:
         new = f"{_PATH}.new"
@@ -81,6 +94,7 @@ class LinkTable(Remote):
         return self._remote.traits
 
     def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
+        self._make_sure()
         inside: dict[str, list[str]] = {}
         for path in self._links:
             inside.setdefault(parent(path), []).append(path)
@@ -95,13 +109,16 @@ class LinkTable(Remote):
                 yield listing
 
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
-        found = self._remote.stat(paths)
+        found = self._remote.stat([*paths, _PATH] if self._stale else paths)
+        if self._stale:
+            self._renew(found.pop())
         return [
             self._found(path) if path in self._links and _taken(path, now) is None else now
             for path, now in zip(paths, found, strict=True)
         ]
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        self._make_sure()
         problems: list[Problem | None] = []
         real: list[tuple[str, str]] = []
         changed = False
@@ -151,6 +168,7 @@ class LinkTable(Remote):
         return problems
 
     def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
+        self._make_sure()
         real = [path for path in paths if path not in self._links]
         problems = dict(zip(real, self._remote.remove_files(real), strict=True)) if real else {}
         links = [path for path in paths if path in self._links]
@@ -161,6 +179,7 @@ class LinkTable(Remote):
         return [problems.get(path) for path in paths]
 
     def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
+        self._make_sure()
         full = {path for path in paths if any(link.startswith(path + "/") for link in self._links)}
         real = [path for path in paths if path not in full]
         problems = dict(zip(real, self._remote.remove_directories(real), strict=True)) if real else {}

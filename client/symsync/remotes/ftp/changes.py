@@ -1,10 +1,12 @@
 """Renaming, making and removing: many commands in one write, strictly in order, each reply told as a Problem."""
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.ftp.attributes import mode_line
-from symsync.remotes.ftp.errors import ConnectionLost
+from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.ftp.look import stat
 from symsync.remotes.ftp.names import Names, unsendable
 from symsync.remotes.ftp.replies import Reply, reason_of
@@ -30,8 +32,12 @@ def _in_order(session: Session, orders: Sequence[_Order]) -> list[Reply | Proble
 
 
 def _answers(session: Session, orders: Sequence[_Order]) -> list[list[Reply] | Problem | None]:
-    """The replies to each order."""
-    replies = session.control.pipeline(line for order in orders if isinstance(order, tuple) for line in order)
+    """The replies to each order. What prepares a data connection may go with them, and is forgotten where anything was
+    refused: nobody knows when the next one is wanted then."""
+    lines = (line for order in orders if isinstance(order, tuple) for line in order)
+    preparing = [session.data.command()] if session.prepares else []
+    session.prepares = False
+    replies = session.control.pipeline(itertools.chain(lines, preparing))
     outcomes: list[list[Reply] | Problem | None] = []
     broken = False
     for order in orders:
@@ -45,6 +51,11 @@ def _answers(session: Session, orders: Sequence[_Order]) -> list[list[Reply] | P
         except ConnectionLost:
             broken = True
         outcomes.append(None if broken else answers)
+    if preparing:
+        with contextlib.suppress(ConnectionLost, RefusedError):  # the next transfer finds out, and says what is wrong
+            session.data.prepared(next(replies))
+        if any(not isinstance(answers, list) or any(reply.refused for reply in answers) for answers in outcomes):
+            session.data.close()
     return outcomes
 
 

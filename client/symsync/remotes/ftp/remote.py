@@ -1,5 +1,6 @@
 """The FTP remote: everything in this package behind the one interface."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ class FtpRemote(Remote):
         self._pool = pool
         self._manners = manners
         self._names = Names(ways.list_one)
+        self._expects_write = False
 
     @classmethod
     def open(
@@ -101,12 +103,26 @@ class FtpRemote(Remote):
     ) -> Iterator[Stored | tuple[Store, Problem]]:
         return work_off(self._pool, jobs, storer(self._names, progress), lost_store)
 
-    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+    def expect_write(self) -> None:
+        self._expects_write = True
+
+    @contextlib.contextmanager
+    def _before_write(self) -> Iterator[Session]:
+        """A session that prepares a data connection along with what it is told now, where a write is expected. It is
+        the one that the next caller gets, for it was used last."""
         with self._pool.session() as session:
+            session.prepares, self._expects_write = self._expects_write, False
+            try:
+                yield session
+            finally:
+                session.prepares = False
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        with self._before_write() as session:
             return changes.rename(session, self._names, pairs)
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.make_directories(session, self._names, paths, mode)
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:

@@ -34,6 +34,8 @@ class Session:
         self.data = DataConnections(harbour)
         self.manners = harbour.manners
         self.throttle = harbour.throttle
+        self.prepares = False
+        """Whether the next orders bring along what prepares a data connection."""
         self._root = root
         self._last_used = time.monotonic()
 
