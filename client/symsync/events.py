@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from symsync.core.steps import Decision, Outcome
 from symsync.core.values import Problem, Reason
+from symsync_protocol.errors import Stopped
 from symsync_protocol.state import Conflict
 
 
@@ -67,13 +68,18 @@ class Result:
     seconds: float = 0.0
     listed: bool = False
     """Whether the run stopped after the plan (`-l`, `status`)."""
+    stopped: Stopped | None = None
+    """With `listed`: the check that would stop a run of this plan."""
 
     @property
     def exit_status(self) -> int:
-        """0 in step; 1 done, but conflicts are open or files were left; with `listed`: there is something to do.
+        """0 in step; 1 done, but conflicts are open or files were left; with `listed`: there is something to do, or,
+        as a run would end, 4: a check would stop it.
 
         Sockets, devices and fifos can't be synchronised at all: they are named, but they are not left behind.
         """
+        if self.stopped is not None:
+            return self.stopped.exit_status
         waiting = self.listed and any(decision.touches for decision in self.decisions)
         failed = any(not outcome.whole for outcome in self.outcomes)
         left = any(problem.reason is not Reason.KIND for problem in self.problems)

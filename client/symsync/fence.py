@@ -54,14 +54,16 @@ _TRIES = 5
 class LockLostError(HubError):
     """Another node took the lock over while this one slept: what was not yet done will be done by the next run."""
 
-    def __init__(self) -> None:
-        super().__init__("another node took over the lock on the hub while this one was not answering; run again")
+    def __init__(self, place: str) -> None:
+        super().__init__(f"another node took over the lock {place} while this one was not answering; run again")
 
 
 class Fence:
-    """One run's staging folder and lock on the hub."""
+    """One run's staging folder and lock on the hub, or in its own directory, which may be others' hub."""
 
-    def __init__(self, remote: Remote, run: str, audience: Audience) -> None:
+    def __init__(self, remote: Remote, run: str, audience: Audience, place: str = "on the hub") -> None:
+        """`place` tells people where this is."""
+        self._place = place
         self._remote = remote
         self._store = HubStore(remote)
         self._run = run
@@ -76,6 +78,8 @@ class Fence:
         self._keeps = False
         self._kept = False
         self.holding = False
+        self.waited = False
+        """Whether the lock was not to be had at once."""
 
     @property
     def folder(self) -> str:
@@ -104,7 +108,7 @@ class Fence:
             problems = self._remote.make_directories(folders, mode=0o700)
         for problem in problems:
             if problem is not None and problem.reason is not Reason.EXISTS:
-                raise HubError(f"the hub does not let us make {problem.path}: {problem.detail or problem.reason}")
+                raise HubError(f"{problem.path} can't be made {self._place}: {problem.detail or problem.reason}")
         return problems[0] is not None
 
     def _sweep(self, folders: Sequence[str]) -> dict[str, str]:
@@ -169,6 +173,7 @@ class Fence:
         restored = False
         pause = 0.1
         while not self._try():
+            self.waited = True
             holder, sign = self._signs()
             if holder == self._run:
                 continue  # what an earlier try asked for was done late
@@ -183,9 +188,11 @@ class Fence:
                 last = None
                 continue
             if now - started > PATIENCE:
-                raise HubLocked(f"the hub has been locked by {_who(holder)} for {now - started:.0f} s; try again later")
+                raise HubLocked(
+                    f"{_who(holder)} has held the lock {self._place} for {now - started:.0f} s; try again later"
+                )
             self._audience.phase(
-                Phase.WAITING, f"{_who(holder)} is at work on the hub, waiting for {now - started:.0f} s"
+                Phase.WAITING, f"{_who(holder)} is at work {self._place}, waiting for {now - started:.0f} s"
             )
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 5.0)
@@ -204,7 +211,7 @@ class Fence:
                     self._refused += 1  # whoever held it has perhaps left since
                     return False
                 raise HubError(
-                    f"the hub does not let us rename {self._outer} to {LOCK_DIR}: {problem.detail or problem.reason}"
+                    f"{self._outer} can't be renamed to {LOCK_DIR} {self._place}: {problem.detail or problem.reason}"
                 )
         self.holding = True
         return True
@@ -329,7 +336,7 @@ class Fence:
         (found,) = self._remote.stat([self._held])
         if not isinstance(found, Found):
             self.holding = False
-            raise LockLostError
+            raise LockLostError(self._place)
 
     def settle(self, *, keep_trash: bool) -> None:
         """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one.

@@ -125,10 +125,12 @@ class Folder:
                     unknown.add(path)
                     problems.append(problem_from(path, error))
                     continue
-                if found.kind is Kind.OTHER or (found.kind is Kind.LINK and self._links is Links.SKIP):
+                if found.kind is Kind.LINK and self._links is Links.SKIP:
+                    unknown.add(path)  # as its owner asked: nothing to tell
+                    continue
+                if found.kind is Kind.OTHER:
                     unknown.add(path)
-                    what = "a symbolic link" if found.kind is Kind.LINK else "neither file, directory nor link"
-                    problems.append(Problem(path, Reason.KIND, f"{what}: skipped"))
+                    problems.append(Problem(path, Reason.KIND, "neither file, directory nor link: skipped"))
                     continue
                 entries[path] = found
                 newest = max(newest, found.stamp.ctime_ns or 0)
@@ -292,7 +294,15 @@ class Folder:
 
     def _was(self, path: Path, expected: Found) -> bool:
         """Whether a displaced entry is the one the plan saw. A rename moves the change time, so that does not count."""
-        stamp = replace(stamp_of(os.lstat(path)), ctime_ns=None)
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode) and self._links is Links.FOLLOW:
+            # Seen was what it points to, from where it lay.
+            target = os.path.join(self._at(parent(expected.path)), os.readlink(path))  # noqa: PTH115
+            try:
+                status = os.stat(target)
+            except OSError:
+                return False
+        stamp = replace(stamp_of(status), ctime_ns=None)
         return same(stamp, expected.stamp)
 
     def _displace(self, source: Path, kept: Path) -> None:
@@ -358,7 +368,12 @@ class Folder:
         """Remove a directory if it is empty of everything; one that is not, or is gone, is no problem."""
         try:
             self._guard(path)
-            (self.root / path).rmdir()
+            place = self.root / path
+            if self._links is Links.FOLLOW and place.is_symlink():
+                if not os.listdir(place):
+                    self._displace(place, self._trash_place(path))
+                return None
+            place.rmdir()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from symsync.core.values import Problem, Reason
+from symsync.core.values import Problem, Reason, Side
 from symsync_protocol.stamps import Kind, Stamp
 
 BLOCK = 1 << 20
@@ -92,7 +92,9 @@ def problem_from(path: str, error: OSError) -> Problem:
 def problem_of_transfer(path: str, local: Path, error: OSError) -> Problem:
     """The failure of a transfer between `path` on the hub and `local`; names the latter where it was the one."""
     problem = problem_from(path, error)
-    return replace(problem, detail=f"{local}: {problem.detail}") if error.filename == str(local) else problem
+    if error.filename != str(local):
+        return problem
+    return replace(problem, detail=f"{local}: {problem.detail}", side=Side.HERE)
 
 
 def kind_of(mode: int) -> Kind:

@@ -69,7 +69,7 @@ class Pairing:
     """What this directory has recorded of itself so far."""
     place: Place
     remote: Remote
-    """The hub, with its table of links where it can't hold any itself."""
+    """The hub, with the links that it could not be made to hold."""
     ground: Ground
     node_file: StateFile | None
     """The state as it lies on the node."""
@@ -79,6 +79,9 @@ class Pairing:
     """The state in it, in the node's view."""
     folder: StateFolder
     met: Met
+    tracked: bool
+    """Whether `met` tells which generations lie on either side: else not even this run makes it known, unless it
+    records on both."""
     journal: Journal | None = None
     """What this node's last run was about to do, where it was ended before it could record it."""
 
@@ -119,18 +122,27 @@ class _Pairer:
         local = node_file.state if node_file else None
         known_here = self._nodes.identity()
         here = self._own_identity(known_here, place, local)
-        self._check_hub(hub, there, local)
         met = self._nodes.met(there.name)
-        if met.hub != there.id:
-            met = Met(there.id)
+        left = local is not None and met.local == local.generation.id
+        unnamed = left and not met.hub  # then the id that the state gives it is this node's own invention
+        met_since = left and hub is not None and met.hub == hub.id
+        if not unnamed and not met_since:
+            self._check_hub(hub, there, local)
+        if hub is not None and met.hub != hub.id:
+            met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, met, local) if hub is not None else (None, None, None)
         journal = self._nodes.journal(there.name)
         pending = journal.generation if journal else None
         here, moved = self._check_node(here, place, local, hub_view)
         hub_state = hub_view
+        met, tracked = self._tracked(met, local, hub_file, hub_view, pending)
+        as_left = tracked and _is_as_left(met, hub_file, hub_view) and not self._is_set_back(there.name, folder, met)
         if not self._hub_keeps_state() and local is not None:
             hub_view = local  # nothing is recorded on the hub, so the node's own view counts alone
-        ground = stand(local, hub_view, pending, moved)
+        ground = stand(local, hub_view, pending, moved, as_left and local is not None)
+        if self._hub_keeps_state() and hub_state is None and unnamed:
+            # Whether this is the directory that was mirrored nobody can tell: they meet now.
+            ground = replace(ground, standing=Standing.FIRST, state=None)
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
             self._nodes.save(there.name, node_file, ground.state)
@@ -138,13 +150,25 @@ class _Pairer:
             node_file, journal = self._nodes.load(there.name), None
         self._tell(ground)
         remote = self._remote
-        if settings.symsync and not remote.traits.links:
+        if settings.symsync:
             remote = LinkTable(remote, exists=folder.has_links)
         shown = announced is not None and announced == pending
         if (self._hub_keeps_state() and not shown) or ground.standing not in (Standing.FIRST, Standing.NORMAL):
             journal = None
         return Pairing(
-            here, there, known_here, place, remote, ground, node_file, hub_file, hub_state, folder, met, journal
+            here=here,
+            there=there,
+            known_here=known_here,
+            place=place,
+            remote=remote,
+            ground=ground,
+            node_file=node_file,
+            hub_file=hub_file,
+            hub_state=hub_state,
+            folder=folder,
+            met=met,
+            tracked=tracked,
+            journal=journal,
         )
 
     def _hub_keeps_state(self) -> bool:
@@ -230,6 +254,44 @@ class _Pairer:
         view = file.state.swapped() if file.state else None
         return Recorded.of(file), view, _announced(file)
 
+    def _tracked(
+        self,
+        met: Met,
+        local: PairState | None,
+        file: Recorded | None,
+        hub_view: PairState | None,
+        pending: bytes | None,
+    ) -> tuple[Met, bool]:
+        """What is known of the generations on either side, which is seen anew where both are the same, and whether it
+        is."""
+        generation = hub_view.generation.id if hub_view else b""
+        own = local.generation.id if local else b""
+        if (hub_view is not None and generation in (own, pending)) or (
+            local is None and (file is None or hub_view is not None)
+        ):
+            own = generation if generation == pending else own
+            if (generation, own) == (met.generation, met.local):
+                return met, True
+            return replace(met, own=None, generation=generation, local=own), True
+        return met, local is not None and met.local == own
+
+    def _is_set_back(self, hub: str, folder: StateFolder, met: Met) -> bool:
+        """Whether another node's state on the hub is older than it was when this node last read it, or gone. Where the
+        hub holds an older state of this node than the node itself, nothing else tells that a backup came back there."""
+        if not self._hub_keeps_state() or met.local == met.generation:
+            return False
+        for name, other in met.others.items():
+            before = self._nodes.cached(hub, name) if folder.sizes.get(name) != other.size else None
+            if before is None or before.state is None:
+                continue
+            try:
+                now = self._hubs.load(name)
+            except StateDamaged:
+                continue  # its own node writes it anew
+            if now is None or now.state is None or before.state.descends_from(now.state.generation):
+                return True
+        return False
+
     def _check_node(
         self, here: Identity, place: Place, local: PairState | None, hub_view: PairState | None
     ) -> tuple[Identity, bool]:
@@ -243,6 +305,14 @@ class _Pairer:
         known = local or hub_view
         if known is None or known.here_place is None:
             return here, False
+        if local is not None and hub_view is not None and self._is_shared(place, local, hub_view):
+            if settings.replace:
+                return Identity(settings.node, os.urandom(16)), False
+            raise Stopped(
+                f"another directory has synchronised as {settings.node} since this one did: is one a copy of the "
+                "other? Give one of them a nodename of its own; where this is to be "
+                f"{settings.node}: symsync sync --replace"
+            )
         if known.here_place == place:
             return (known.here if local is None else here), False
         if settings.replace:
@@ -255,6 +325,13 @@ class _Pairer:
                 "If this one takes its place: symsync sync --replace; else choose another nodename"
             )
         return here, True
+
+    def _is_shared(self, place: Place, local: PairState, hub_view: PairState) -> bool:
+        """Whether the newer state on the hub comes from another directory, while this one is where it always was: a
+        copy of it, or what it is a copy of."""
+        there = hub_view.here_place
+        newer = hub_view.generation.id != local.generation.id and not local.descends_from(hub_view.generation)
+        return self._hub_keeps_state() and newer and local.here_place == place and there not in (None, place)
 
     def _tell(self, ground: Ground) -> None:
         match ground.standing:
@@ -270,6 +347,13 @@ class _Pairer:
                 self._audience.note("this node's state is taken back from the hub")
             case Standing.FIRST | Standing.NORMAL:
                 pass
+
+
+def _is_as_left(met: Met, file: Recorded | None, hub_view: PairState | None) -> bool:
+    """Whether the hub has just the state that `met` tells of."""
+    if hub_view is None:
+        return not met.generation and (file is None or not file.torn)
+    return hub_view.generation.id == met.generation
 
 
 def _announced(file: StateFile) -> bytes | None:

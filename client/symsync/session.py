@@ -26,14 +26,15 @@ from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Meeting, Pairing, meet, pair
-from symsync.remotes import Conversation, open_remote
+from symsync.remotes import Conversation, open_own, open_remote
 from symsync.remotes.base import Remote
+from symsync.remotes.links import with_noted
 from symsync.retention import Retention, run_label
 from symsync.settings import Settings
 from symsync.statestore import HubStore, Met, NodeStore, Question, Recorded
 from symsync.survey import View, survey
 from symsync_protocol.errors import HubError, HubRefused, Stopped
-from symsync_protocol.names import LOCK_DIR
+from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR
 from symsync_protocol.state import Generation, Intent, PairState
 
 __all__ = ["Meeting", "meet", "preview", "run"]
@@ -87,14 +88,27 @@ class _Session:
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
         self._waited = False
+        self._shape: object = None
+        """That of the node's own state file, as it was when this run read it."""
 
     def preview(self) -> Result:
         pairing = pair(self._settings, self._nodes, self._remote, self._audience)
         view = survey(self._settings, pairing, self._folder, self._nodes, self._audience)
-        return _result(pairing, view, None, [], None)
+        stopped = None
+        try:
+            self._check(view)
+        except Stopped as why:
+            stopped = why
+        return replace(_result(pairing, view, None, [], None), stopped=stopped)
+
+    def _check(self, view: View) -> None:
+        """Raises Stopped where the plan looks like an accident that nobody allowed."""
+        settings = self._settings
+        check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
 
     def synchronise(self) -> Result:
         """Rounds, until nothing failed only because the world went on meanwhile."""
+        self._make_links_real()
         result, again = self._round()
         for _ in range(ROUNDS - 1):
             if not again:
@@ -102,6 +116,23 @@ class _Session:
             later, again = self._round()
             result = _joined(result, later)
         return result
+
+    def _make_links_real(self) -> None:
+        """Nodes whose hub this directory is may only have noted their links here: from now on they lie in it, where its
+        owner can change and remove them."""
+        root = self._settings.directory
+        with with_noted(open_own(root), root) as own:
+            if not writes(self._settings.mode)[0] or not own.noted():
+                return
+            fence = Fence(own, f"{self._label}l", self._audience, "in this directory")
+            fence.prepare(self._settings.node, sweep=False)
+            try:
+                fence.acquire()
+                own.refresh()
+                own.make_real()
+            finally:
+                with suppress(HubError):
+                    fence.release()
 
     def _round(self) -> tuple[Result, bool]:
         """Plan and act; the plan is made twice where the first was overtaken. Returns whether a new round may help."""
@@ -113,12 +144,13 @@ class _Session:
     def _attempt(self) -> tuple[Result, bool]:
         settings = self._settings
         pairing = pair(settings, self._nodes, self._remote, self._audience)
+        self._shape = self._nodes.shape(pairing.there.name)
         view = survey(settings, pairing, self._folder, self._nodes, self._audience)
         if pairing.journal is not None:
             self._pick_up(pairing, view, pairing.journal)
             return self._attempt()
         try:
-            check(view.base, view.here, view.there, view.decisions, settings.maxdelete, settings.allow | view.allowed)
+            self._check(view)
         except Stopped:
             if self._waited or not self._wait_for_others(pairing):
                 raise
@@ -128,7 +160,7 @@ class _Session:
                 self._nodes.remember(pairing.there.name, view.met)
             return _result(pairing, view, None, [], 0), False
         self._announce_plan(view.decisions)
-        with self._fenced(pairing) as fence:
+        with self._fenced(pairing) as fence, self._own_lock() as own:
             execution = Execution(
                 view.decisions,
                 self._folder,
@@ -142,7 +174,7 @@ class _Session:
                 dirmode=settings.dirmode,
             )
             execution.transfer()
-            agreement, outcomes = self._commit(pairing, view, execution, fence)
+            agreement, outcomes = self._commit(pairing, view, execution, fence, own)
         self._tidy(view, fence)
         for outcome in outcomes:
             if outcome.decision.touches or outcome.failed:
@@ -177,22 +209,53 @@ class _Session:
                 if fence.release():
                     self._nodes.swept(hub)
 
+    @contextmanager
+    def _own_lock(self) -> Iterator[Fence]:
+        """The lock on this directory that nodes take which have it as their hub."""
+        root = self._settings.directory
+        with with_noted(open_own(root), root) as remote:
+            own = Fence(remote, f"{self._label}o", self._audience, "in this directory")
+            (root / TEMPORARY_DIR).mkdir(mode=0o700, exist_ok=True)
+            own.prepare(self._settings.node, sweep=False)
+            try:
+                yield own
+            finally:
+                with suppress(HubError):
+                    own.release()
+
+    def _take_locks(self, pairing: Pairing, fence: Fence | None, own: Fence) -> None:
+        """Both directories' locks, in the order of the ids: the two sides of a pair may run at once, each itself, and
+        one of them comes second. Raises _Overtaken where it is this one."""
+        locks = [(pairing.here.id, own), *([(pairing.there.id, fence)] if fence is not None else [])]
+        first, *further = [lock for _, lock in sorted(locks, key=lambda one: one[0])]
+        restored = first.acquire()
+        for lock in further:
+            restored = lock.acquire() or restored
+            if lock.waited:
+                first.verify()  # a lock whose holder only waits looks left behind
+        if restored:
+            raise _Overtaken("what a run that had broken off displaced was put back; run again")
+        if self._nodes.shape(pairing.there.name) != self._shape:
+            raise _Overtaken(f"{pairing.there.name}, running itself, has just synchronised with this node; run again")
+
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
         """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
         the journal counts only as long as the hub shows no other intent."""
         state = self._state(pairing, Generation(pairing.ground.newest + 1, journal.generation))
         state = replace(state, entries=view.base.entries, conflicts=view.base.conflicts)
-        with self._fenced(pairing) as fence:
-            if fence is not None:
-                fence.acquire()
+        with self._fenced(pairing) as fence, self._own_lock() as own:
+            self._take_locks(pairing, fence, own)
             self._introduce(pairing)
+            own.verify()
             self._record(pairing, HubStore(pairing.remote), fence, state, pairing.hub_file, view.met)
 
     def _anything(self, pairing: Pairing, view: View) -> bool:
         """Whether there is anything to do or to record."""
         if any(decision.touches for decision in view.decisions) or pairing.ground.standing is not Standing.NORMAL:
             return True
-        state = pairing.ground.state
+        state, on_hub = pairing.ground.state, pairing.hub_state
+        if self._records_on_hub and state is not None and (on_hub is None or on_hub.generation != state.generation):
+            return True  # runs in another mode have left the hub's behind
         if state is not None and (view.base.entries, view.base.conflicts) != (state.entries, state.conflicts):
             return True  # a path became excluded
         return commit(view.base, map(Outcome, view.decisions), _fresh(view.began, pairing.met.clock_offset_ns)).changed
@@ -203,15 +266,14 @@ class _Session:
         self._audience.phase(Phase.TRANSFERRING)
 
     def _commit(
-        self, pairing: Pairing, view: View, execution: Execution, fence: Fence | None
+        self, pairing: Pairing, view: View, execution: Execution, fence: Fence | None, own: Fence
     ) -> tuple[Agreement, list[Outcome]]:
-        """Take the lock, announce, act, and record: on the hub, then here."""
+        """Take the locks, announce, act, and record: on the hub, then here."""
         hub = pairing.there.name
         generation = next_generation(pairing.ground, os.urandom(16))
         store = HubStore(pairing.remote)
+        self._take_locks(pairing, fence, own)
         if fence is not None:
-            if fence.acquire():
-                raise _Overtaken("what a run that had broken off displaced on the hub was put back; run again")
             pairing.remote.refresh()
             self._audience.phase(Phase.COMMITTING)
         file = pairing.hub_file
@@ -219,6 +281,10 @@ class _Session:
         if fence is not None and self._records_on_hub:
             file, announced = self._announce(store, pairing, view, generation, fence)
         self._introduce(pairing)
+        copies = _copies([decision for decision in view.decisions if decision.touches], Side.HERE)
+        if copies:  # other nodes, whose hub this directory is, must not take them for files
+            node_file = self._nodes.announce(hub, pairing.node_file, Intent(generation, (), copies))
+            pairing = replace(pairing, node_file=node_file)
         state = self._state(pairing, generation)
         self._nodes.begin(hub, state, execution.journal(generation.id))
         execution.apply([announced] if announced is not None else [])
@@ -229,6 +295,7 @@ class _Session:
         self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
         if fence is not None:
             fence.settle(keep_trash=self._settings.trash.keep)
+        own.verify()
         pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
         self._record(pairing, store, fence, state, file, replace(view.met, clock_offset_ns=offset, pruned=pruned))
         return agreement, outcomes
@@ -245,10 +312,12 @@ class _Session:
         """Record `state` on the hub, in `file` as it lies there, and then here."""
         hub = pairing.there.name
         normal = pairing.ground.standing is Standing.NORMAL
-        met = replace(met, hub=pairing.there.id)
+        met = replace(met, local=state.generation.id if pairing.tracked else b"")
         if fence is not None and self._records_on_hub:
-            file = store.record(self._settings.node, pairing.ground.state if normal else None, state, file)
-            met = replace(met, own=file, generation=state.generation.id)
+            # The change is that against what lies there, which may be older than what counts here.
+            file = store.record(self._settings.node, pairing.hub_state if normal else None, state, file)
+            token = state.generation.id
+            met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
         self._nodes.save(hub, pairing.node_file if normal else None, state)
         self._nodes.end(hub)
         self._nodes.remember(hub, met)
@@ -326,12 +395,14 @@ def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journa
 def _announcement(decisions: list[Decision]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The paths that a plan touches, and the copies that it will lay on the hub."""
     paths = tuple(decision.path for decision in decisions if decision.touches)
-    copies = tuple(
-        decision.conflict.copy_there.path
-        for decision in decisions
-        if decision.then is Then.CONFLICT and decision.conflict and decision.conflict.copy_there
-    )
-    return paths, copies
+    return paths, _copies(decisions, Side.THERE)
+
+
+def _copies(decisions: list[Decision], side: Side) -> tuple[str, ...]:
+    """The copies of conflicts that a plan lays, or leaves, on a side."""
+    conflicts = [decision.conflict for decision in decisions if decision.then is Then.CONFLICT and decision.conflict]
+    copies = [conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in conflicts]
+    return tuple(copy.path for copy in copies if copy is not None)
 
 
 def _result(

@@ -1,6 +1,6 @@
 """What a run is asked to do: the configuration and the command line, checked and in one value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -77,3 +77,5 @@ class Settings:
     """Checks that the user lets pass this once (`deletes`, `emptied`, `identity`, ...)."""
     replace: bool = False
     """Take over the node's name from another machine or directory."""
+    password_from: str = field(default="", compare=False)
+    """Where the location's password was found, for who learns that it is refused."""

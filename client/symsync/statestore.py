@@ -78,12 +78,15 @@ class Met:
     """What the node remembers of a hub's state folder."""
 
     hub: bytes = b""
-    """The hub's id."""
+    """The hub's id; empty while it has none."""
     own: Recorded | None = None
     """This node's state file there, as this node left it."""
     generation: bytes = b""
-    """The id of the generation that it recorded in it. The node's own view may be another one's by now: a run in a mode
-    that records nothing on the hub, or one by the hub itself in the node's role."""
+    """The id of the generation that lies in it; empty where the node never recorded anything there."""
+    local: bytes = b""
+    """The id of the generation that the node recorded of its own in the same run: another one where the run's mode
+    records nothing on the hub. The node's state may be a later one's by now, one by the hub itself in the node's role.
+    Empty where nothing is known."""
     others: Mapping[str, Other] = field(default_factory=dict)
     clock_offset_ns: int = 0
     """The hub's clock minus this machine's, when it was last read."""
@@ -132,6 +135,26 @@ class NodeStore:
         (self._dir / hub).replace(aside)
         return aside
 
+    def shape(self, hub: str) -> object:
+        """What changes whenever anybody records a state with `hub`: None while there is none."""
+        try:
+            status = (self._dir / hub).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size
+
+    def announce(self, hub: str, before: StateFile | None, intent: Intent) -> StateFile:
+        """Append `intent` to the state with `hub`; the file as it is then."""
+        path = self._dir / hub
+        if before is None or before.torn:
+            rewrites = before.rewrites + 1 if before else _first_rewrite()
+            state = before.state if before else None
+            self._replace(path, encode_file(state, rewrites=rewrites, intent=intent))
+            return decode(path.read_bytes(), str(path))
+        change = encode_intent(intent, rewrites=before.rewrites, offset=before.size)
+        self._extend(path, change)
+        return replace(before, size=before.size + len(change))
+
     def names(self) -> list[str]:
         """The other directories that this one keeps a state with."""
         if not self._dir.is_dir():
@@ -145,11 +168,7 @@ class NodeStore:
             rewrites = before.rewrites + 1 if before else _first_rewrite()
             self._replace(path, encode_file(state, rewrites=rewrites))
             return
-        change = encode_change(before.state, state, rewrites=before.rewrites, offset=before.size)
-        with _writing(path), path.open("ab") as file:
-            file.write(change)
-            file.flush()
-            os.fsync(file.fileno())
+        self._extend(path, encode_change(before.state, state, rewrites=before.rewrites, offset=before.size))
 
     def journal(self, hub: str) -> Journal | None:
         """What a run was about to do when it was ended. One that can't be read does not count."""
@@ -195,7 +214,8 @@ class NodeStore:
             own = Recorded(*raw["own"]) if raw["own"] else None
             others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
             offset, pruned = int(raw["offset"]), int(raw["pruned"])
-            return Met(bytes(raw["hub"]), own, bytes(raw["generation"]), others, offset, pruned)
+            generation, local = bytes(raw["generation"]), bytes(raw["local"])
+            return Met(bytes(raw["hub"]), own, generation, local, others, offset, pruned)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
             return Met()
 
@@ -206,6 +226,7 @@ class NodeStore:
             "hub": met.hub,
             "own": own,
             "generation": met.generation,
+            "local": met.local,
             "others": others,
             "offset": met.clock_offset_ns,
             "pruned": met.pruned,
@@ -230,6 +251,12 @@ class NodeStore:
         path = self._dir / f"_cache.{hub}.{name}"
         with _writing(path), path.open("ab" if append else "wb") as file:
             file.write(data)
+
+    def _extend(self, path: Path, data: bytes) -> None:
+        with _writing(path), path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _replace(self, path: Path, data: bytes) -> None:
         temporary = path.with_name(f"_new.{path.name}")
@@ -301,7 +328,8 @@ class HubStore:
             with suppress(HubError):
                 self._remote.write(f"{directory}/.htaccess", DENY_ALL)
         elif problem.reason is not Reason.EXISTS:
-            raise HubError(f"the hub does not let us make {directory}: {problem.detail}")
+            way = "; who may only read there sets mode mirror" if problem.reason is Reason.DENIED else ""
+            raise HubError(f"the hub does not let us make {directory}: {problem.detail}{way}")
 
     def folder(self) -> StateFolder:
         """What the state folder holds, found by listing it. Raises HubError where that can't be told."""
@@ -313,7 +341,8 @@ class HubStore:
         found = {basename(entry.path): entry.stamp.size for entry in listing.entries}
         names = {name.removesuffix(".new") for name in found if not name.startswith((".", "_"))}
         sizes = {name: found.get(name, found.get(f"{name}.new", 0)) for name in names if "." not in name}
-        return StateFolder(sizes, IDENTITY_FILE in found, LINKS_FILE in found)
+        has_links = LINKS_FILE in found or f"{LINKS_FILE}.new" in found
+        return StateFolder(sizes, IDENTITY_FILE in found, has_links)
 
     def load(self, node: str) -> StateFile | None:
         """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""

@@ -1,7 +1,7 @@
 """What there is on both sides, compared with what was known: everything between meeting and acting."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,8 +18,10 @@ from symsync.events import Audience, Phase
 from symsync.folder import Folder, link_digest
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Pairing
+from symsync.remotes import open_own
 from symsync.remotes.base import Fetch, Fetched
-from symsync.rules import Rules
+from symsync.remotes.links import with_noted
+from symsync.rules import Links, Rules
 from symsync.settings import ConflictRule, Settings
 from symsync.statestore import HubStore, Met, NodeStore, Other, StateFolder, announced, refreshed
 from symsync_protocol.errors import HubRefused, StateDamaged, Stopped
@@ -89,9 +91,9 @@ class _Survey:
         with ThreadPoolExecutor(1) as pool:
             local = pool.submit(self._folder.scan, rules)
             there = self._scan_hub(rules, root)
-            here = local.result()
+            here = self._with_noted(local.result(), rules)
         self._audience.phase(Phase.COMPARING)
-        self._problems += [*here.problems, *there.problems]
+        self._problems += [*_at(Side.HERE, here.problems), *_at(Side.THERE, there.problems)]
         met, known, copies = self._learn(here, there)
         if self._remote.traits.hides_dots:
             there = self._with_hidden(here, there, rules)
@@ -99,16 +101,17 @@ class _Survey:
         base = self._base(here, there, rules)
         there = self._confirmed(base, there, rules)
         left_out = {*copies, *self._announced_here()}
-        pairs = compare(base, here, there, Learnt(others=known), left_out)
+        told_here, told_there = _told_links(base, here, Side.HERE), _told_links(base, there, Side.THERE)
+        pairs = compare(base, here, there, Learnt(told_here, told_there, known), left_out)
         began = self._let_hub_tick(pairs)
         asked = questions(pairs, one_way=one_way(settings.mode), size_only=settings.size_only)
         if asked.here or asked.there:
             ours, failed = self._folder.digests(here.entries[path] for path in sorted(asked.here))
-            self._problems += failed
+            self._problems += _at(Side.HERE, failed)
             theirs = self._read_hub([there.entries[path] for path in sorted(asked.there)])
             here = _without(here, asked.here - ours.keys())
             there = _without(there, asked.there - theirs.keys())
-            pairs = compare(base, here, there, Learnt(ours, theirs, known), left_out)
+            pairs = compare(base, here, there, Learnt(told_here | ours, told_there | theirs, known), left_out)
         occupied = {pair.path for pair in pairs} | here.entries.keys() | there.entries.keys() | left_out
 
         def taken(path: str) -> bool:
@@ -172,6 +175,20 @@ class _Survey:
             includedots=settings.includedots, allowblanks=settings.allowblanks, ignores=tuple(dict.fromkeys(texts))
         )
 
+    def _with_noted(self, here: Scan, rules: Rules) -> Scan:
+        """Links that nodes, whose hub this directory is, could only note in it. A run that writes here has made them
+        real before."""
+        root = self._folder.root
+        with with_noted(open_own(root), root) as own:
+            noted = {
+                found.path: found
+                for found in own.noted()
+                if found.path not in here.entries and not rules.excludes_wholly(found.path, directory=False)
+            }
+        if self._settings.links is not Links.KEEP:
+            return replace(here, unknown=here.unknown.union(noted)) if noted else here
+        return replace(here, entries={**here.entries, **noted}) if noted else here
+
     def _scan_hub(self, rules: Rules, root: Listing) -> Scan:
         """Walk the hub's tree from its root, a level at a time. What could not be listed whole is unknown."""
         entries: dict[str, Found] = {}
@@ -189,7 +206,7 @@ class _Survey:
                         continue
                     if found.kind is Kind.OTHER:
                         unknown.add(found.path)
-                        what = "on the hub, neither file, directory nor link: skipped"
+                        what = "neither file, directory nor link: skipped"
                         problems.append(Problem(found.path, Reason.KIND, what))
                         continue
                     entries[found.path] = found
@@ -345,18 +362,22 @@ class _Survey:
         ground, journal = self._pairing.ground, self._pairing.journal
         digests: Mapping[str, bytes] = {}
         if ground.standing is Standing.TAKEN_BACK and ground.state is not None:
-            known = ground.state.entries
+            sizes = {path: entry.here.size for path, entry in ground.state.entries.items()}
+            for path, conflict in ground.state.conflicts.items():
+                sizes[path] = conflict.here.stamp.size
+                if conflict.copy_here is not None:
+                    sizes[conflict.copy_here.path] = conflict.there.stamp.size
             likely = [
                 found
                 for path, found in here.entries.items()
-                if found.kind is not Kind.DIRECTORY and path in known and known[path].here.size == found.stamp.size
+                if found.kind is not Kind.DIRECTORY and sizes.get(path) == found.stamp.size
             ]
             digests, failed = self._folder.digests(likely)
-            self._problems += failed
+            self._problems += _at(Side.HERE, failed)
         base = base_of(ground, here, digests)
         if journal is not None:
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
-            self._problems += failed
+            self._problems += _at(Side.HERE, failed)
             base = resume(base, journal, here, there, received)
         # A path that became excluded leaves the state; when it comes back, it is met for the first time.
         kept = {
@@ -379,7 +400,7 @@ class _Survey:
                 else:
                     self._problems.append(Problem(outcome.job.path, Reason.CUT, "not as long as its listing says"))
             else:
-                self._problems.append(outcome[1])
+                self._problems += _at(Side.THERE, [outcome[1]])
         return digests
 
     def _plan_rules(self, base: Base) -> PlanRules:
@@ -393,8 +414,20 @@ class _Survey:
             ConflictRule.HUB: lambda _pair: Side.THERE,
         }[settings.conflict]
         return PlanRules(
-            settings.mode, winner, settings.delete, settings.only_newer, settings.size_only, shift, base.removals
+            settings.mode,
+            winner,
+            settings.delete,
+            settings.only_newer,
+            settings.size_only,
+            shift,
+            modes_there=self._remote.traits.sets_modes and settings.filemode is None,
+            removals=base.removals,
         )
+
+
+def _at(side: Side, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Problems that a side told of; one that names the side itself keeps it."""
+    return (replace(problem, side=problem.side or side) for problem in problems)
 
 
 def _news(state: PairState, scan: Scan, side: Side) -> bool:
@@ -409,6 +442,14 @@ def _news(state: PairState, scan: Scan, side: Side) -> bool:
 def _is_all_there(state: PairState, here: Scan, there: Scan) -> bool:
     """Whether either side has all that the state knows, and nothing is undecided: then nobody's word is needed."""
     return not state.conflicts and state.entries.keys() <= here.entries.keys() & there.entries.keys()
+
+
+def _told_links(base: Base, scan: Scan, side: Side) -> dict[str, bytes]:
+    """The digests of links in open conflicts, and of copies: their targets tell what may hide under the stamp."""
+    copies = (conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in base.conflicts.values())
+    paths = [*base.conflicts, *(copy.path for copy in copies if copy is not None)]
+    entries = [scan.entries[path] for path in paths if path in scan.entries]
+    return {entry.path: link_digest(entry.target) for entry in entries if entry.target is not None}
 
 
 def _without(scan: Scan, paths: frozenset[str]) -> Scan:

@@ -17,10 +17,9 @@ from stat import S_IMODE
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.events import Audience, Phase
 from symsync.folder import Folder
-from symsync.remotes import Conversation, open_remote
+from symsync.remotes import Conversation, open_own, open_remote
 from symsync.remotes.base import Fetch, Fetched, Remote
-from symsync.remotes.links import LinkTable
-from symsync.remotes.location import Location, Protocol
+from symsync.remotes.links import LinkTable, with_noted
 from symsync.remotes.tree import below
 from symsync.retention import Run, run_label, run_of
 from symsync.settings import Settings
@@ -160,14 +159,11 @@ def choose(held: Contents, wish: Wish) -> list[Version]:
 def _reading(settings: Settings, side: Side, conversation: Conversation | None) -> Iterator[Remote]:
     """One of the two directories, whichever it is."""
     if side is Side.HERE:
-        with open_remote(Location(Protocol.FILE, directory=str(settings.directory))) as remote:
+        with with_noted(open_own(settings.directory), settings.directory) as remote:
             yield remote
         return
     with open_remote(settings.location, conversation) as remote:
-        if settings.symsync and not remote.traits.links:
-            yield LinkTable(remote, exists=HubStore(remote).folder().has_links)
-        else:
-            yield remote
+        yield LinkTable(remote, exists=HubStore(remote).folder().has_links) if settings.symsync else remote
 
 
 def _contents(

@@ -67,7 +67,9 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"for this run, with the password in {PASSWORD_VARIABLE} or a random one",
     )
-    who.add_argument("--users", type=Path, metavar="FILE", help=f"users file (DATA/{USERS_FILE} where there is one)")
+    who.add_argument(
+        "--users", type=Path, metavar="FILE", help=f"users file (DATA/{USERS_FILE}, also where it comes later)"
+    )
     who.add_argument("--anonymous", choices=["read"], help="anybody may read")
     who.add_argument("--max-connections", type=_positive, metavar="N", help="at once, in all (200)")
     who.add_argument("--max-per-ip", type=_positive, metavar="N", help="at once, from one address (50)")

@@ -29,7 +29,7 @@ def serve(arguments: argparse.Namespace) -> int:
     logins, invented = _logins(arguments.user)
     file = _users_file(arguments.users, data)
     anonymous = arguments.anonymous is not None
-    if not (logins or anonymous or (file and file.load())):
+    if not (logins or anonymous or file.load()):
         logins = [invented]
     shown = [login for login in logins if login.password == invented.password]
     accounts = Accounts(directory, logins, file, anonymous)
@@ -54,13 +54,11 @@ def _logins(names: list[str]) -> tuple[list[Login], Login]:
     return logins, Login(DEFAULT_LOGIN, invented)
 
 
-def _users_file(given: Path | None, data: Path) -> UsersFile | None:
-    path = given or data / USERS_FILE
-    if path.exists():
-        return UsersFile(path)
-    if given is not None:
+def _users_file(given: Path | None, data: Path) -> UsersFile:
+    """Where users are looked up; the one in the data directory may come later, with its first user."""
+    if given is not None and not given.exists():
         raise UsageError(f"users file {given} is missing; make it with: symsync-hub user add NAME --users {given}")
-    return None
+    return UsersFile(given or data / USERS_FILE)
 
 
 def _ready(directory: Path, accounts: Accounts, offered: list[Offer], shown: list[Login]) -> Iterator[str]:

@@ -6,6 +6,7 @@
     ├── HubError                3   the hub was not reached, refused or is locked
     │   ├── HubUnreachable          no route, unknown host, connection refused, connection lost
     │   ├── HubRefused              login, certificate, missing directory, no permission
+    │   │   ├── LoginRefused            the login, with the password or the keys that were tried
     │   │   └── PasswordWanted          a password would let us in, and none was given
     │   └── HubLocked               another node holds the lock
     ├── Stopped                 4   a check found something that looks like an accident; nothing was done
@@ -44,6 +45,10 @@ class HubUnreachable(HubError):
 
 class HubRefused(HubError):
     """The hub answered and said no: wrong password, no such directory, an unknown certificate."""
+
+
+class LoginRefused(HubRefused):
+    """The server knows no such login, or not with this password or these keys."""
 
 
 class PasswordWanted(HubRefused):

@@ -6,6 +6,8 @@ import pytest
 
 from integration.conftest import HubMaker
 from integration.scenarios import DIRECTORY, HUB, Fleet, Tree, configure
+from symsync.core.values import Found
+from symsync.remotes import open_remote
 from symsync.rules import Links
 from symsync.settings import Trash
 
@@ -191,6 +193,35 @@ def test_bits_for_the_web_server_arrive_on_the_hub(met: Fleet) -> None:
     assert (0o600, 0o600) == (met["paris"].mode("d/f"), met["oslo"].mode("d/f"))
 
 
+def test_bits_of_an_old_file_reach_the_hub(met: Fleet) -> None:
+    """A key that others may no longer read, a script that is to be started: nothing is sent, no time is changed."""
+    met["paris"].fill({"key": b"secret", "script": b"#!/bin/sh"})
+    met.sync_all()
+    with open_remote(met.hub.location) as remote:
+        before = [found.stamp for found in remote.stat(["key", "script"]) if isinstance(found, Found)]
+    (met["paris"].root / "key").chmod(0o600)
+    (met["oslo"].root / "script").chmod(0o755)
+    results = met.sync_all("paris", "oslo", "paris")
+    assert [(0, 0)] * len(results) == [(result.exit_status, result.size) for result in results.values()]
+    for mode in (met.hub.place.mode, met["paris"].mode, met["oslo"].mode):
+        assert (0o600, 0o755) == (mode("key"), mode("script"))
+    with open_remote(met.hub.location) as remote:
+        assert before == [found.stamp for found in remote.stat(["key", "script"]) if isinstance(found, Found)]
+    resting = met.everything()
+    met.sync_all()
+    assert resting == met.everything()
+
+
+def test_bits_for_the_web_server_stay(met: Fleet) -> None:
+    """Where `filemode` says what the hub's bits are, a node's own don't matter."""
+    met.configure("paris", filemode="640")
+    met["paris"].write("f", b"f")
+    met.sync("paris")
+    (met["paris"].root / "f").chmod(0o600)
+    met.sync_all()
+    assert (0o640, 0o600) == (met.hub.place.mode("f"), met["oslo"].mode("f"))
+
+
 def link(fleet: Fleet, name: str, path: str, target: str) -> None:
     """Make a link, or point it elsewhere."""
     place = fleet[name].root / path
@@ -251,13 +282,32 @@ def test_followed_links_arrive_as_what_they_point_to(met: Fleet) -> None:
     assert [expected] * 2 == [met.hub.place.tree(), met["oslo"].tree()]
 
 
+def test_what_arrives_takes_the_place_of_a_followed_link(met: Fleet) -> None:
+    """`links follow`: what others edit or remove is the link here, which goes to the trash; what it points to stays."""
+    met["paris"].fill({"f": b"f", "d/g": b"g"})
+    for path, target in (("edited", "f"), ("removed", "f"), ("e/removed", "../d/g")):
+        link(met, "paris", path, target)
+    met.sync("paris", links=Links.FOLLOW)
+    met.sync("oslo")
+    met["oslo"].write("edited", b"by oslo")
+    met["oslo"].remove("removed")
+    met["oslo"].remove("e/removed")
+    met.sync("oslo")
+    assert 0 == met.sync("paris", links=Links.FOLLOW).exit_status
+    expected: Tree = {"f": b"f", "d/g": b"g", "edited": b"by oslo", "e": DIRECTORY}
+    assert [expected] * 2 == [met["paris"].tree(), met["oslo"].tree()]
+    kept = [path for path in (met["paris"].root / ".sync.trash").rglob("*") if path.is_symlink()]
+    assert {("edited", "f"), ("removed", "f"), ("removed", "../d/g")} == {(k.name, str(k.readlink())) for k in kept}
+
+
 def test_skipped_links_stay_where_they_are(met: Fleet) -> None:
     """`links skip`: nothing of them arrives, and nothing happens to them."""
     met["paris"].write("f", b"f")
     link(met, "paris", "l", "f")
     met.sync("paris", links=Links.SKIP)
     met.sync("oslo")
-    met.sync("paris", links=Links.SKIP)
+    result = met.sync("paris", links=Links.SKIP)
+    assert (0, ()) == (result.exit_status, result.problems)  # what the user asked for is not worth a line
     assert {"f": b"f", "l": "f"} == met["paris"].tree()
     assert [{"f": b"f"}] * 2 == [met.hub.place.tree(), met["oslo"].tree()]
 

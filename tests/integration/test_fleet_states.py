@@ -167,6 +167,85 @@ def test_a_taken_name_is_refused(met: Fleet) -> None:
         met.sync("paris")
 
 
+def test_two_directories_under_one_name_are_told_apart(met: Fleet) -> None:
+    """A copy of a directory may go on under its name, and its edits travel; what it is a copy of is stopped then, until
+    it takes the name back or gets one of its own."""
+    second = LocalPlace(met.base / "second")
+    shutil.copytree(met["paris"].root, second.root, copy_function=shutil.copy2)
+    second.write("f", b"edited in the copy")
+    assert 0 == command("symsync", "sync", str(second.root)).status
+    expected: Tree = {**START, "f": b"edited in the copy"}
+    assert expected == second.tree() == met.hub.place.tree()
+    met["paris"].write("h", b"edited")
+    before = met.everything()
+    done = command("symsync", "sync", str(met["paris"].root))
+    assert (4, 1) == (done.status, len(done.err.splitlines()))
+    assert done.err.startswith("symsync: another directory has synchronised as paris since this one did")
+    assert before == met.everything()
+    assert 0 == met.sync("paris", replace=True).exit_status
+    met.sync("oslo")
+    assert met.all_hold({**expected, "h": b"edited"}) == met.trees()
+    assert 4 == command("symsync", "sync", str(second.root)).status
+    met.configure("paris")  # which goes on
+    assert 0 == met.sync("paris").exit_status
+
+
+def test_a_copy_that_only_mirrors_stops_nobody(met: Fleet) -> None:
+    """It leaves nothing on the hub under the name."""
+    second = met.base / "second"
+    shutil.copytree(met["paris"].root, second, copy_function=shutil.copy2)
+    met["paris"].write("h", b"edited")
+    for place in (str(second), str(met["paris"].root), str(second)):
+        assert 0 == command("symsync", "sync", "-s", "mirror", place).status
+    assert 0 == met.sync("paris").exit_status
+
+
+# Conflicts
+
+
+@pytest.fixture
+def open_conflict(met: Fleet) -> Fleet:
+    """Paris and the hub have a version of f each."""
+    met["oslo"].write("f", b"of oslo")
+    met["paris"].write("f", b"paris's own")
+    met.sync("oslo")
+    assert 1 == met.sync("paris").exit_status
+    return met
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["lost", "copied"])
+def test_a_conflict_outlives_the_nodes_state(open_conflict: Fleet, copied: bool) -> None:
+    """It stays open, its copies stay copies, and it is decided as ever."""
+    fleet = open_conflict
+    if copied:
+        old = fleet["paris"].root
+        shutil.copytree(old, old.with_name("copy"), copy_function=shutil.copy2)
+        old.rename(old.with_name("old"))
+        old.with_name("copy").rename(old)
+    else:
+        fleet["paris"].remove(STATE_DIR)
+    before = fleet.trees()
+    for _ in range(2):
+        assert ["f"] == [path for path, _ in fleet.sync("paris").conflicts]
+        fleet.sync("oslo")
+        assert before == fleet.trees()
+    fleet["paris"].remove("f.hub")
+    fleet.sync_all("paris", "oslo", "paris")
+    assert fleet.all_hold({**START, "f": b"paris's own"}) == fleet.trees()
+
+
+def test_a_conflict_whose_version_was_edited_after_the_state_was_lost_loses_none(open_conflict: Fleet) -> None:
+    """The copy on the hub, which may be all that is left of what it holds, becomes everybody's file."""
+    fleet = open_conflict
+    fleet["paris"].remove(STATE_DIR)
+    fleet["paris"].write("f", b"once more")
+    fleet.sync_all("paris", "oslo", "paris")
+    kept = {**START, "f": b"of oslo", "f.paris": b"paris's own"}
+    assert kept == fleet["oslo"].tree()
+    assert {**kept, "f.paris.2": b"once more"} == fleet.hub.place.tree()
+    assert {**kept, "f": b"once more", "f.hub": b"of oslo"} == fleet["paris"].tree()
+
+
 # Damage
 
 

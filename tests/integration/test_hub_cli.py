@@ -122,6 +122,18 @@ def test_users_of_this_run_and_of_the_file(tmp_path: Path) -> None:
                 assert "230" == ftp.login(name, secret)[:3]
 
 
+def test_the_first_user_may_come_while_the_hub_runs(tmp_path: Path) -> None:
+    """A hub that began with a user of its own invention lets in who is added later; no restart is needed."""
+    data = str(tmp_path / "data")
+    with served(str(tmp_path), "--ftp", "127.0.0.1:0", "--data", data, "--no-tls") as (_, output):
+        login, invented = re.findall(r"^(?:login|password): +(\S+)$", output, re.MULTILINE)
+        subprocess.run([*COMMAND, "user", "add", "first", "--data", data], input="one\n", text=True, check=True)
+        for name, secret in (("first", "one"), (login, invented)):
+            with ftplib.FTP(timeout=20) as ftp:
+                ftp.connect("127.0.0.1", port_in(output))
+                assert "230" == ftp.login(name, secret)[:3]
+
+
 def test_users_with_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`user add --key` asks for no password, `user key` lets further keys in and withdraws them, `user list` shows."""
     data = ["--data", str(tmp_path)]

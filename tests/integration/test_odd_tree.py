@@ -89,7 +89,7 @@ def test_what_a_server_cannot_store_is_named_at_the_command_line(wide: Fleet) ->
     wide[PARIS].fill({"fine": b"f", "new\nline": b"n", "d/return\rhere": b"r"})
     done = command("symsync", str(wide[PARIS].root))
     problems = [line for line in done.err.splitlines() if line.startswith("problem: ")]
-    detail = "FTP can't carry a name that holds a line end"
+    detail = "FTP can't carry a name that holds a line end (on the hub)"
     assert (1, [rf"problem: d/return\rhere: {detail}", rf"problem: new\nline: {detail}"]) == (done.status, problems)
     assert {"fine": b"f", "d": DIRECTORY} == wide.hub.place.tree()
 

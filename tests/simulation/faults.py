@@ -204,13 +204,16 @@ class Faults:
 class FaultyRemote(Remote):
     """A remote to which faults happen. Batches are done one by one, for a fault may come between any two."""
 
-    def __init__(self, inner: Remote, faults: Faults) -> None:
+    def __init__(self, inner: Remote, faults: Faults, *, makes_links: bool = True) -> None:
+        """`makes_links`: whether the protocol can, if the hub can."""
         self._inner = inner
         self._faults = faults
+        self._makes_links = makes_links
 
     @property
     def traits(self) -> Traits:
-        return self._inner.traits
+        traits = self._inner.traits
+        return traits if self._makes_links else replace(traits, links=False)
 
     def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
         for directory in directories:
@@ -261,6 +264,8 @@ class FaultyRemote(Remote):
         return [self._one(f"mkdir {path}", self._inner.make_directories, path, mode) for path in paths]
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        if not self._makes_links:
+            return [Problem(path, Reason.KIND, "the simulated protocol makes no links") for path, _ in links]
         return [self._one(f"link {link[0]}", self._inner.make_links, link) for link in links]
 
     def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
@@ -298,6 +303,17 @@ class FaultyRemote(Remote):
 
     def close(self) -> None:
         self._inner.close()
+
+
+class Uncounted(Faults):
+    """What happens to a run where nothing is counted: it can be over, and no more."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self._faults = faults
+
+    def check_alive(self) -> None:
+        self._faults.check_alive()
 
 
 def _part(data: bytes, part: Fault | None) -> bytes:
@@ -343,7 +359,7 @@ def faulty_node(faults: Callable[[], Faults]) -> dict[str, Any]:
     }
 
 
-_WRITES = ("save", "begin", "end", "save_identity", "remember", "cache")
+_WRITES = ("announce", "save", "begin", "end", "save_identity", "remember", "cache")
 _CHANGES = ("link", "make_directory", "remove_directory", "adjust", "settle_directories", "finish", "clear")
 """`place`, `remove` and `move` consist of renames, each of which is an effect of its own."""
 

@@ -68,6 +68,8 @@ class Setting:
     """Whether the hub is a directory of this computer, which can be a node itself; then it can do what that can."""
     strict: bool = False
     """Whether every removal has to be allowed by the user (`maxdelete 0`)."""
+    mixed: bool = False
+    """Whether every other node comes by a protocol that makes no links, though the hub holds them."""
     hubs: bool = False
     """Whether there are two hubs: the first node synchronises with both, the others with one or the other."""
 
@@ -198,8 +200,9 @@ def draw(rng: random.Random, profile: Profile) -> History:
             hides=rng.random() < 0.2,
             strict=rng.random() < 0.2,
         )
+    setting = replace(setting, mixed=rng.random() < 0.3)
     if profile is Profile.ROLES:
-        setting = Setting(setting.nodes, disk=True, strict=setting.strict)
+        setting = Setting(setting.nodes, disk=True, strict=setting.strict, mixed=setting.mixed)
     if profile is Profile.TREES:
         setting = replace(setting, hubs=True)
     return History(setting, tuple(_Drawer(rng, profile, setting).ops(rng.randint(3, 24))))

@@ -56,8 +56,8 @@ def _nothing(*_args: object, **_kwargs: object) -> None:
 class _OpenFence(Fence):
     """A lock as most programs have it: whoever broke it is alone in believing so. Bytes stay in the staging folder."""
 
-    def __init__(self, remote: Remote, run: str, audience: Any) -> None:
-        super().__init__(remote, run, audience)
+    def __init__(self, remote: Remote, run: str, audience: Any, place: str = "on the hub") -> None:
+        super().__init__(remote, run, audience, place)
         self._held = self._staging
 
     def _try(self) -> bool:
@@ -106,9 +106,11 @@ def _overwritten(folder: Folder, temporary: Path, target: Path, expected: Found)
     return True
 
 
-def _always_normal(local: PairState | None, hub: PairState | None, pending: bytes | None, moved: bool) -> Ground:
+def _always_normal(
+    local: PairState | None, hub: PairState | None, pending: bytes | None, moved: bool, as_left: bool
+) -> Ground:
     """`stand` that believes the node's own state, whatever the hub's says."""
-    ground = stand(local, hub, pending, moved)
+    ground = stand(local, hub, pending, moved, as_left)
     if ground.standing in (Standing.OLDER, Standing.UNION) and local is not None:
         return replace(ground, standing=Standing.NORMAL, state=local)
     return ground
@@ -309,10 +311,12 @@ MUTATIONS: dict[str, Mutation] = {
     "generations": Mutation(
         "the node's state counts only while the hub has the same generation",
         {"symsync.meeting.stand": _always_normal},
-        "state",
+        "overrun",
         """
             nodes=a
+            a sync
             hub backup
+            a write f 1
             a sync
             hub restore
         """,

@@ -52,9 +52,16 @@ class Person:
         self._ledger.written(path, content, before)
 
     def _cover(self, path: str) -> None:
-        """Something is about to lie where a link lies that this hub can't show."""
-        if not self._place.holds_links and self._kind(path) is None and path in (tree := self._place.tree()):
+        """Something is about to lie where a link lies that people on this hub can't see."""
+        if self._kind(path) is None and path in (tree := self._place.tree()):
             self._ledger.removed(path, tree[path].content)
+
+    def _end_hidden(self, directory: str) -> None:
+        """With its directory go the links in it that people on this hub can't see."""
+        shown = self._place.shown()
+        for path, item in self._place.tree().items():
+            if path.startswith(directory + "/") and path not in shown:
+                self._ledger.removed(path, item.content)
 
     def _make_directory_at(self, path: str) -> None:
         self._cover(path)
@@ -70,7 +77,7 @@ class Person:
             self.write(path, number)
 
     def _link(self, path: str, number: str) -> None:
-        if self._kind(path) not in (None, Kind.FILE, Kind.LINK) or not self._place.holds_links:
+        if self._kind(path) not in (None, Kind.FILE, Kind.LINK) or not self._place.makes_links:
             return
         if not self._make_parents(path):
             return
@@ -103,6 +110,7 @@ class Person:
             return
         moved = {path: self._content(path) for path in (old, *below)}
         self._cover(new)
+        self._end_hidden(old)
         self._place.rename(old, new)
         for path, content in moved.items():
             if content is not None:
@@ -115,10 +123,7 @@ class Person:
     def _remove_directory(self, path: str) -> None:
         tree = self._place.shown()
         if self._kind(path) is Kind.DIRECTORY and not any(below.startswith(path + "/") for below in tree):
-            hidden = {} if self._place.holds_links else self._place.tree()
-            for below in hidden:
-                if below.startswith(path + "/"):
-                    self._ledger.removed(below, hidden[below].content)  # a link that this hub can't show
+            self._end_hidden(path)
             self._place.remove(path)
 
     def _remove_tree(self, path: str) -> None:

@@ -14,7 +14,7 @@ from symsync.core.values import Found, Listing, Problem
 from symsync.local_files import kind_of
 from symsync.remotes.base import Progress, Remote, Store, Stored, Traits, no_progress
 from symsync.remotes.directory import DirectoryRemote
-from symsync.remotes.links import LinkTable
+from symsync.remotes.links import LinkTable, with_noted
 from symsync.remotes.memory import MemoryHub, MemoryRemote
 from symsync_protocol.names import LINKS_FILE, STATE_DIR, is_reserved
 from symsync_protocol.stamps import Kind
@@ -68,7 +68,7 @@ class Place(ABC):
         """What they see at one path."""
 
     @property
-    def holds_links(self) -> bool:
+    def makes_links(self) -> bool:
         """Whether people here can make symbolic links."""
         return True
 
@@ -129,6 +129,11 @@ class NodePlace(Served):
         root.mkdir()
 
     def tree(self) -> dict[str, Item]:
+        with with_noted(self.remote(), self.root) as remote:
+            noted = {found.path: Item(Kind.LINK, os.fsencode(found.target or "")) for found in remote.noted()}
+        return {**noted, **self.shown()}
+
+    def shown(self) -> dict[str, Item]:
         return dict(_walk(self.root))
 
     def item(self, path: str) -> Item | None:
@@ -270,8 +275,8 @@ class HubPlace(Served):
         return ZonedRemote(self)
 
     def remote(self) -> Remote:
-        remote = self.connection()
-        return remote if self.holds_links else LinkTable(remote, exists=f"{STATE_DIR}/{LINKS_FILE}" in self.hub)
+        table = f"{STATE_DIR}/{LINKS_FILE}"
+        return LinkTable(self.connection(), exists=table in self.hub or f"{table}.new" in self.hub)
 
     def tree(self) -> dict[str, Item]:
         return self._all(self.remote())
@@ -293,7 +298,7 @@ class HubPlace(Served):
         return self._as_item(found) if isinstance(found, Found) else None
 
     @property
-    def holds_links(self) -> bool:
+    def makes_links(self) -> bool:
         return self.hub.traits.links
 
     def link(self, path: str, target: str) -> None:

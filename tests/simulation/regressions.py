@@ -333,6 +333,13 @@ _TEXTS = {
         b sync
         b sync silent 1
     """,
+    "a link in conflict was pointed elsewhere in the tick in which it was seen, and was overrun": """
+        nodes=a tick=60000
+        a write d 2
+        hub link d 3
+        a sync
+        hub link d 5
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

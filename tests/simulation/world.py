@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
-from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, faulty_node
+from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
 from simulation.history import RUNS, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
@@ -25,6 +25,7 @@ from symsync import session, statestore
 from symsync.core.modes import Mode
 from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
 from symsync.events import Audience, Result
+from symsync.remotes import open_own
 from symsync.remotes.base import Remote
 from symsync.remotes.location import Location, Protocol
 from symsync.settings import Settings
@@ -121,10 +122,9 @@ class World(Audience):
         self._random = random.Random(str(setting))
         self._busy: list[str] = []
         """The places whose machines are at work: one may go on in the middle of another."""
-        self._swapping: list[str] = []
-        """The nodes with which the hub is at work itself."""
-        self._ended_in_other_role = False
         self._running: list[Faults] = []
+        self._linkless = set(setting.nodes[1::2] if setting.mixed else "")
+        """The nodes whose protocol makes no links."""
         self._limit = MaxDelete(count=0) if setting.strict else DEFAULT_MAXDELETE
         self._includes_dots = setting.hides
         self._oracles = Oracles(self.ledger, self.places, includes_dots=setting.hides)
@@ -135,6 +135,7 @@ class World(Audience):
         clock = self.clock
         replaced = {
             "symsync.session.open_remote": self._open,
+            "symsync.session.open_own": lambda root: FaultyRemote(open_own(root), Uncounted(self._running[-1])),
             "symsync.fence.random": self._random,
             "symsync.survey.ThreadPoolExecutor": _AtOnce,
             "symsync.statestore.decode": _remembering(statestore.decode),
@@ -159,9 +160,9 @@ class World(Audience):
 
     def _open(self, location: Location, _conversation: object) -> Remote:
         place = self.places[location.directory]
-        # A hub without links is given as it is: the engine has its own table for them.
+        # Without the table of links, which the engine has itself.
         remote = place.connection() if isinstance(place, HubPlace) else place.remote()
-        return FaultyRemote(remote, self._running[-1])
+        return FaultyRemote(remote, self._running[-1], makes_links=self._busy[-1] not in self._linkless)
 
     def play(self, history: History) -> None:
         """Let it all happen, then let the world come to rest. Raises Violation where the engine broke a promise."""
@@ -307,15 +308,9 @@ class World(Audience):
             return
         if inner.verb in RUNS and (HUB if inner.verb == "swap" else inner.place) in self._busy:
             return  # a directory lets only one run work in it
-        if self._is_other_role(inner):
-            return  # a known gap: the two runs of a pair do not lock each other out
         if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree() and not self._is_edit(inner):
             return  # the known limit: between look and rename, a person can't be told from nobody
         self.do(inner)
-
-    def _is_other_role(self, op: Op) -> bool:
-        """Whether this is a run of a pair whose other side is at work with it."""
-        return (op.verb == "swap" and op.place in self._busy) or (op.verb == "sync" and op.place in self._swapping)
 
     def _is_edit(self, op: Op) -> bool:
         """Whether a person gives a new content to a file that lies there."""
@@ -350,12 +345,7 @@ class World(Audience):
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
-        self._swapping.append(node if swapped else "")
-        try:
-            result = self._run_to_its_end(settings, faults)
-        finally:
-            self._swapping.pop()
-            self._ended_in_other_role |= swapped and faults.happened
+        result = self._run_to_its_end(settings, faults)
         if not faults.happened:
             self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
@@ -365,8 +355,13 @@ class World(Audience):
     def _copies_stay(self, node: str, hub: str) -> None:
         files = {one: NodeStore(self.nodes[one].root).load(hub) for one, other in self.pairs if other == hub}
         states = {one: file.state for one, file in files.items() if file is not None and file.state is not None}
-        # Who was never shown a state can't know of its copies, nor of those of a hub's own run that was ended.
-        if node in states and not self.met[Fault.SILENT] and not self._ended_in_other_role:
+        with self.places[hub].remote() as remote:
+            recorded = {one: HubStore(remote).load(one) for one in states}
+        for one, file in recorded.items():
+            if one != node and file is not None and file.state and file.state.generation != states[one].generation:
+                del states[one]  # it was ended before it took down here what it had recorded there
+        # Who was never shown a state can't know of its copies.
+        if node in states and not self.met[Fault.SILENT]:
             self._oracles.copies_stay(node, states.pop(node), states.values())
 
     def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:
@@ -408,6 +403,7 @@ class World(Audience):
             copies = {*(copy.path for copy in held), *(intent.copies if intent else ())}
         self.ledger.unsure[f"{settings.node} {hub}"] = set() if journal is None or journal.acted else paths
         if isinstance(self.places[hub], NodePlace):
+            # The known limit: the hub's own journal counts for its own next run, and not for the node's.
             self.ledger.excused |= paths | copies
 
     def _run(self, settings: Settings) -> Result:

@@ -16,6 +16,7 @@ import pytest
 from symsync import session
 from symsync.cli import COMMANDS, ftpsync_main, main
 from symsync.cli.ftpsync import parser as ftpsync_parser
+from symsync.cli.sync import CHECKS
 from symsync.core.modes import TABLES, Action, Mode, Status
 from symsync.events import Audience, Result
 from symsync.remotes import Conversation
@@ -148,7 +149,38 @@ def test_a_further_hub_is_named_after_the_directory(sessions: Sessions, notes: P
     assert [settings.location.protocol for settings in sessions.ran] == [Protocol.FILE]
 
 
-@pytest.mark.parametrize("arguments", [["notes", "-l"], ["sync", "notes", "--list"], ["status", "notes"]])
+@pytest.mark.parametrize("directory", [[], ["."]])
+def test_a_further_hub_of_the_directory_around(
+    sessions: Sessions, notes: Path, directory: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`symsync . SERVER` works anywhere below a synchronised directory, as `symsync` alone does."""
+    (notes / ".sync-disk.conf").write_text(f"nodename pc\nserver file://{notes.parent}/disk\n")
+    (notes / "a").mkdir()
+    monkeypatch.chdir(notes / "a")
+    assert main([*directory, *(["disk"] if directory else [])]) == 0
+    expected = Protocol.FILE if directory else Protocol.FTP
+    assert [(notes, expected)] == [(settings.directory, settings.location.protocol) for settings in sessions.ran]
+
+
+def test_another_directory_is_not_looked_for(notes: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    """Who names a directory means just that one."""
+    (notes / "a").mkdir()
+    monkeypatch.chdir(notes)
+    assert main(["a", "disk"]) == 2
+    expected = f"symsync: {notes}/a/.sync-disk.conf: there is no such file; begin with: "
+    assert f"{expected}symsync init DIR URL --server disk\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["notes", "-l"],
+        ["sync", "notes", "--list"],
+        ["-n", "notes"],
+        ["notes", "--dry-run"],
+        ["status", "notes"],
+    ],
+)
 def test_listing_runs_nothing(sessions: Sessions, notes: Path, arguments: list[str]) -> None:
     """-l and status plan only."""
     assert main(arguments) == 0
@@ -271,7 +303,19 @@ def test_json_tells_failures_on_standard_output_too(sessions: Sessions, capsys: 
         (["--lst"], "symsync: unrecognized arguments: --lst; see symsync sync --help"),
         (["sync", "-s", "both"], "symsync: argument -s/--mode: invalid choice: 'both'"),
         (["init", "x"], "symsync: the following arguments are required: URL; see symsync init --help"),
+        (
+            ["--exclude=*.o"],
+            "symsync: unrecognized arguments: --exclude=*.o; what stays out stands in DIR/.sync.ignore, ",
+        ),
+        (
+            ["--bwlimit", "--lst"],
+            "symsync: unrecognized arguments: --bwlimit --lst; the bandwidth is limited by the line bwlimit in ",
+        ),
         (["init", "x", "http://host/"], "symsync: http://: not a protocol that symsync speaks"),
+        (
+            ["init", "x", "ada@host:/dir"],
+            "symsync: ada@host:/dir: a directory on another computer is named by a URL: sftp://ada@host//dir; ",
+        ),
         (["init", "x", "hub", "--node", "a b"], "symsync: --node 'a b': only letters, digits and dashes are allowed"),
     ],
 )
@@ -283,11 +327,43 @@ def test_what_can_not_be_understood(arguments: list[str], expected: str, capsys:
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize("call", [main, ftpsync_main])
+def test_only_checks_that_exist_can_be_allowed(
+    sessions: Sessions, call: Callable[[list[str]], int], capsys: Captured
+) -> None:
+    """A word that means nothing must not seem to have been heard."""
+    assert 2 == call(["notes", "--allow", "deletes,deletions"])
+    assert [] == sessions.ran
+    expected = "--allow deletions: there is no such check; the words are deletes, emptied, identity\n"
+    assert capsys.readouterr().err.endswith(expected)
+
+
+def test_every_check_can_be_allowed() -> None:
+    """The words of `--allow` are those that the program's own messages name."""
+    client = Path(session.__file__).parent
+    sources = [file.read_text() for file in client.rglob("*.py") if file.parent.name != "cli"]
+    named = {word for text in sources for word in re.findall(r"--allow ([a-z]+)", text)}
+    assert set(CHECKS) == named
+
+
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize("option", ["--delete", "--only-newer"])
+@pytest.mark.parametrize("mode", Mode)
+def test_an_option_without_effect_is_refused(sessions: Sessions, option: str, mode: Mode, capsys: Captured) -> None:
+    """--delete and --only-newer do nothing in mode sync, which whoever gives them should learn."""
+    assert main(["notes", "-s", mode, option]) == (2 if mode is Mode.SYNC else 0)
+    assert (mode is Mode.SYNC) == (not sessions.ran)
+    refused = f"symsync: {option} has no meaning in mode sync, only in master, slave, original, mirror; "
+    assert (mode is Mode.SYNC) == capsys.readouterr().err.startswith(refused)
+
+
 def test_help_names_every_command(capsys: Captured) -> None:
     """`symsync --help` lists what there is."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert [command.name for command in COMMANDS if f"  {command.name} " not in out] == []
+    assert "`symsync --version`" in out
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -482,6 +558,51 @@ def test_init_makes_the_directory_on_the_hub(sessions: Sessions, options: list[s
     """By default, for who begins has none there yet."""
     assert main(["init", "notes", "hub", *options]) == 0
     assert [expected] == [create for _, create, _ in sessions.met]
+
+
+def test_init_of_a_mirror_makes_nothing_on_the_hub(sessions: Sessions, place: Path) -> None:
+    """A mirror writes nothing there."""
+    for number, options in enumerate((["--mode", "mirror"], ["--set", "mode", "mirror"], ["--mode", "slave"])):
+        assert main(["init", str(number), "hub", *options]) == 0
+    assert [False, False, True] == [create for _, create, _ in sessions.met]
+    assert main(["init", str(place / "b"), "hub", "--mode", "mirror", "--create"]) == 0
+    assert sessions.met[-1][1] is False
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--node", "Oak"], "symsync: the hub itself is called oak; give this node another name: --node NAME\n"),
+        (["--peer", "elm"], "symsync: the hub is called oak, not elm; say --peer oak, or leave it out\n"),
+    ],
+)
+def test_init_refuses_names_that_no_run_could_use(
+    sessions: Sessions, place: Path, options: list[str], expected: str, capsys: Captured
+) -> None:
+    """The hub's own name is no node's, and no hub has two; nothing is written."""
+    sessions.meeting = Meeting("oak", b"i" * 16, (), name_taken=False, traits_text="")
+    assert main(["init", "notes", "hub", *options]) == 2
+    assert expected == capsys.readouterr().err
+    assert not (place / "notes").exists()
+
+
+@pytest.mark.usefixtures("sessions")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["init", "hub"], "./init"),
+        (["--", "-x", "hub"], "./-x"),
+        (["init/", "hub"], "init/"),
+        (["my notes", "hub"], "'my notes'"),
+        (["trash", "hub", "--replace"], "./trash"),
+    ],
+)
+def test_the_next_command_works_as_it_is_told(options: list[str], expected: str, capsys: Captured) -> None:
+    """Also for a directory named like a command, like an option, or with blanks."""
+    assert main(["init", *options]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    command = "symsync sync --replace" if "--replace" in options else "symsync"
+    assert f"next: {command} {expected}" == last
 
 
 @pytest.mark.parametrize(

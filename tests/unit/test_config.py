@@ -10,13 +10,14 @@ import pytest
 
 from symsync.config import config_file, find_directory, load, parse_url, read, settings_of, write_lines
 from symsync.config.keys import ALIASES, PROPER
+from symsync.config.passwords import asking
 from symsync.config.url import Address
 from symsync.core.modes import Mode
 from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
 from symsync.remotes.location import Location, Protocol, Tls
 from symsync.rules import Links
 from symsync.settings import ConflictRule, Settings, Trash, Watch
-from symsync_protocol.errors import UsageError
+from symsync_protocol.errors import HubRefused, LoginRefused, UsageError
 
 ANCESTORS_EXAMPLE = """\
 #
@@ -480,7 +481,8 @@ def test_a_further_hub_has_its_own_file(directory: Path) -> None:
     written(directory, LEAST)
     (directory / ".sync-home.conf").write_text(LEAST.replace("host", "192.168.0.4"))
     assert read(directory, "home").location.host == "192.168.0.4"
-    with pytest.raises(UsageError, match="is configured for: home; name one of them as SERVER"):
+    ways = "is configured for: home; name one of them as SERVER, or begin with: symsync init DIR URL --server work"
+    with pytest.raises(UsageError, match=ways):
         read(directory, "work")
 
 
@@ -541,3 +543,66 @@ def test_every_key_is_documented() -> None:
         keys_in_tables.update(re.findall(r"`([a-z]+)`", row))
     assert keys_in_tables <= PROPER.keys()
     assert [word for word in PROPER if f"`{word}`" not in page] == []
+
+
+@pytest.mark.parametrize("error", [LoginRefused, HubRefused])
+def test_who_is_refused_learns_where_the_password_came_from(
+    directory: Path, error: type[HubRefused], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the place, for there are five; not where something else than the login was refused."""
+    netrc = Path(os.environ["HOME"]) / ".netrc"
+    netrc.write_text("machine host login me password x\n")
+    netrc.chmod(0o600)
+
+    def told(given: str | None = None) -> str:
+        def act(_: Settings) -> None:
+            raise error("refused")
+
+        with pytest.raises(error) as caught:
+            asking(load(directory, None, given), act)
+        return str(caught.value)
+
+    written(directory, LEAST)
+    found = [told()]
+    written(directory, LEAST + "password x\n")
+    found.append(told())
+    monkeypatch.setenv("SYMSYNC_PASSWORD", "x")
+    found += [told(), told("x")]
+    places = ["~/.netrc", "the configuration", "SYMSYNC_PASSWORD", "the command line"]
+    told_from = [f"; the password is from {place}" if error is LoginRefused else "" for place in places]
+    assert [f"refused{text}" for text in told_from] == found
+
+
+def test_keys_that_are_refused_are_no_password(directory: Path) -> None:
+    """Where there is no password, nothing is said of one."""
+
+    def act(_: Settings) -> None:
+        raise LoginRefused("refused")
+
+    with pytest.raises(LoginRefused, match=r"^refused$"):
+        asking(load(written(directory, "nodename pc\nserver sftp://me@host/\n")), act)
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("host:/dir", "sftp://host//dir"),
+        ("host:dir", "sftp://host/dir"),
+        ("host:", "sftp://host/"),
+        ("ada@host.example.org:~/x", "sftp://ada@host.example.org/~/x"),
+        ("[::1]:/dir", "sftp://[::1]//dir"),
+        ("host::module", "sftp://host/module"),
+    ],
+)
+def test_the_form_of_scp_is_no_path(path: str, url: str) -> None:
+    """Who means another computer is told the URL instead of getting a directory of that name."""
+    with pytest.raises(UsageError, match=re.escape(f"named by a URL: {url}; one on this computer, by ./{path}")):
+        parse_url(path)
+
+
+@pytest.mark.parametrize("path", ["./host:/dir", "/host:/dir", "a/host:dir", "there:is", ":x", "~/x:y"])
+def test_paths_with_colons(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What exists, or can be nothing else, is a path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there:is").mkdir()
+    assert Protocol.FILE is parse_url(path).protocol

@@ -259,8 +259,10 @@ class TestLies:
 
 
 class TestBrokenConnections:
-    def test_a_lost_reply_to_a_rename(self, root: Path) -> None:
-        """From the first reply that did not come nobody knows what was done, and nothing is done twice."""
+    @pytest.mark.parametrize("ahead", [False, True])
+    def test_a_lost_reply_to_a_rename(self, root: Path, ahead: bool) -> None:
+        """From the first reply that did not come nobody knows what was done, and nothing is done twice; also where a
+        data connection was to be prepared along with it."""
         for name in "abcd":
             (root / name).write_text(name)
 
@@ -273,9 +275,23 @@ class TestBrokenConnections:
                     super().ftp_RNTO(path)
 
         with running(root, handler=Breaks) as server, FtpRemote.open(server.location()) as remote:
+            if ahead:
+                remote.expect_write()
             problems = remote.rename([(name, f"{name}2") for name in "abcd"])
             assert [None, *[Reason.LOST] * 3] == [problem and problem.reason for problem in problems]
             assert {"a2", "b2", "c", "d"} == names(remote)
+
+    def test_what_a_write_takes_goes_along(self, root: Path) -> None:
+        """A write that was expected costs no EPSV of its own; but where something was refused it may come late."""
+        (root / "a").write_text("a")
+        with running(root) as server, FtpRemote.open(server.location()) as remote:
+            for old, expected in (("a", ["RNFR", "RNTO", "EPSV", "APPE"]), ("missing", ["EPSV", "APPE"])):
+                remote.expect_write()
+                remote.rename([(old, "b")])
+                remote.append("b", b"more")
+                sent = [line.split(" ")[0] for line in server.commands]
+                assert expected == sent[-len(expected) :]
+            assert "amoremore" == (root / "b").read_text()
 
     @pytest.mark.parametrize("breaks", [1, 4, 5])
     def test_transfers_are_tried_again(self, root: Path, tmp_path: Path, breaks: int) -> None:

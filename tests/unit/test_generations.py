@@ -8,7 +8,7 @@ from core_values import COPY_HERE, COPY_THERE, DIRECTORY, OPEN, digest, director
 from symsync.core.compare import Base
 from symsync.core.generations import Ground, Journal, Standing, base_of, next_generation, resume, stand
 from symsync.core.values import Found, Scan
-from symsync_protocol.state import ANCESTORS_KEPT, Copy, Entry, Generation, Identity, PairState
+from symsync_protocol.state import ANCESTORS_KEPT, Conflict, Copy, Entry, Generation, Identity, PairState
 
 
 def state(number: int, token: bytes, *ancestors: bytes) -> PairState:
@@ -26,6 +26,35 @@ A1 = state(1, b"a")
 B2 = state(2, b"b", b"a")
 C3 = state(3, b"c", b"b", b"a")
 OTHER = state(7, b"x", b"y")
+
+AS_LEFT = {
+    "the hub's is older, for this node's last runs recorded nothing there": (C3, A1, None, False, Standing.NORMAL, C3),
+    "nothing was ever recorded on the hub": (C3, None, None, False, Standing.NORMAL, C3),
+    "nothing was ever recorded on the hub, and the directory is another": (
+        C3,
+        None,
+        None,
+        True,
+        Standing.TAKEN_BACK,
+        C3,
+    ),
+    "another directory, whose last runs recorded nothing on the hub": (C3, A1, None, True, Standing.TAKEN_BACK, C3),
+}
+
+
+@pytest.mark.parametrize(("local", "hub", "fulfilled", "moved", "standing", "counts"), AS_LEFT.values(), ids=AS_LEFT)
+def test_standing_as_the_last_run_left_it(
+    local: PairState,
+    hub: PairState | None,
+    fulfilled: bytes | None,
+    moved: bool,
+    standing: Standing,
+    counts: PairState,
+) -> None:
+    """A hub that legitimately lags behind was not restored: the node's own state counts."""
+    ground = stand(local, hub, fulfilled, moved, as_left=True)
+    assert (standing, counts) == (ground.standing, ground.state)
+
 
 STANDINGS = {
     "neither has a state": (None, None, None, False, Standing.FIRST, None),
@@ -91,6 +120,17 @@ def test_both_generations_are_remembered_before_their_ancestors() -> None:
     assert ((b"n", b"a"), ANCESTORS_KEPT) == (ground.lineage[:2], len(ground.lineage))
 
 
+@pytest.mark.parametrize(
+    ("local", "pending", "expected"), [(B2, None, True), (None, None, False), (None, b"b", False), (A1, b"b", False)]
+)
+def test_only_a_directorys_own_state_came_along_with_its_files(
+    local: PairState | None, pending: bytes | None, expected: bool
+) -> None:
+    """What is taken back from the hub tells nothing of the times that the files here should have."""
+    ground = stand(local, B2, pending, moved=True)
+    assert (Standing.TAKEN_BACK, expected) == (ground.standing, ground.copied)
+
+
 HERE = scan(file("f", "old", 9), directory("d"))
 DIGESTS = {"f": digest("old")}
 
@@ -120,6 +160,44 @@ def test_taken_back_believes_only_the_recorded_content(digests: dict[str, bytes]
     assert {} == base_of(Ground(Standing.TAKEN_BACK, B2), HERE, digests).entries
 
 
+DOUBTED = replace(entry(), here=stamp("old", 1).unsettled())
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"), [(2, {"f": DOUBTED}), (1, {}), (0, {})], ids=["later", "same", "earlier"]
+)
+def test_an_edit_in_a_copied_directory_is_one(time: int, expected: dict[str, Entry]) -> None:
+    """Where the state came along with the files, what is later than it says was edited; an older version was not."""
+    ground = Ground(Standing.TAKEN_BACK, B2, copied=True)
+    assert expected == base_of(ground, scan(file("f", "edited", time)), {}).entries
+    assert {} == base_of(replace(ground, copied=False), scan(file("f", "edited", time)), {}).entries
+
+
+MINE = file("g", "mine", 9)
+AT_G = {"g": digest("mine"), COPY_HERE.path: digest("theirs")}
+UNSEEN = replace(OPEN, copy_here=Copy(COPY_HERE.path, digest("theirs")))
+EDITED = replace(OPEN.here, stamp=OPEN.here.stamp.unsettled())
+
+
+@pytest.mark.parametrize(
+    ("here", "digests", "copied", "expected"),
+    [
+        (scan(MINE, COPY_HERE), AT_G, False, {"g": replace(OPEN, here=replace(OPEN.here, stamp=MINE.stamp))}),
+        (scan(MINE), AT_G, False, {"g": replace(UNSEEN, here=replace(OPEN.here, stamp=MINE.stamp))}),
+        (scan(file("g", "edited", 9)), {}, False, {"g": replace(UNSEEN, here=EDITED, copy_there=None)}),
+        (scan(file("g", "edited", 9)), {}, True, {"g": replace(UNSEEN, here=EDITED)}),
+        (scan(COPY_HERE), AT_G, False, {}),
+    ],
+    ids=["as recorded", "without its copy", "another version", "edited since it was copied", "gone"],
+)
+def test_taken_back_keeps_conflicts_open(
+    here: Scan, digests: dict[str, bytes], copied: bool, expected: dict[str, Conflict]
+) -> None:
+    """With its copies, but for the one on the hub where that may be all there is left of a version."""
+    ground = Ground(Standing.TAKEN_BACK, replace(B2, entries={}), copied=copied)
+    assert Base({}, expected, decisions=False) == base_of(ground, here, digests)
+
+
 def test_taken_back_knows_nothing_of_what_is_gone() -> None:
     """What the new directory lacks was perhaps never deleted."""
     assert {} == base_of(Ground(Standing.TAKEN_BACK, B2), scan(), DIGESTS).entries
@@ -142,9 +220,10 @@ def test_a_download_that_an_ended_run_had_done_counts() -> None:
     """It counts where it lies on the node, in the stamp that it has there now."""
     journal = Journal(b"g", gets={"f": AFTER})
     placed = Found("f", replace(stamp("new", 5), inode=7, ctime_ns=8))
-    assert replace(AFTER, here=placed.stamp) == resume(
-        BEFORE, journal, scan(placed), scan(), {"f": digest("new")}
-    ).entries["f"]
+    assert (
+        replace(AFTER, here=placed.stamp)
+        == resume(BEFORE, journal, scan(placed), scan(), {"f": digest("new")}).entries["f"]
+    )
     assert BEFORE == resume(BEFORE, journal, scan(file("f", "old", 1)), scan(), {"f": digest("old")})
 
 

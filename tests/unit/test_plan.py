@@ -1,5 +1,6 @@
 """From pairs to steps: every cell of every table, kinds, directories, moves and the options."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -420,6 +421,29 @@ def test_what_another_node_recorded_of_bits_and_time_follows() -> None:
     pair = Pair("f", unchanged(found), unchanged(OLD), before=entry(meta=Meta(0o644, SECOND, 3, NODE)), meta=newer)
     decision = planned([pair])["f"]
     assert ((Adjust(HERE, "f", found, newer),), newer) == (decision.steps, decision.meta)
+
+
+@pytest.mark.parametrize(
+    ("rules", "known", "now", "expected"),
+    [
+        (Rules(modes_there=True), 0o644, 0o600, [Adjust(THERE, "f", OLD, Meta(0o600))]),
+        (Rules(modes_there=True), 0o644, 0o644, []),
+        (Rules(modes_there=True), None, 0o600, []),
+        (Rules(), 0o644, 0o600, []),
+        (Rules(Mode.MIRROR, modes_there=True), 0o644, 0o600, []),
+        (Rules(Mode.ORIGINAL, modes_there=True), 0o644, 0o600, [Adjust(THERE, "f", OLD, Meta(0o600))]),
+    ],
+)
+def test_bits_changed_on_the_node_reach_the_hubs_file(
+    rules: Rules, known: int | None, now: int, expected: list[Adjust]
+) -> None:
+    """Where it holds any, and where it may be written; bits that were not known before are no change."""
+    found = file("f", "old", 1, now)
+    found = replace(found, stamp=replace(found.stamp, ctime_ns=9))
+    before = entry(meta=Meta(known, SECOND, 3, NODE))
+    before = replace(before, here=replace(found.stamp, ctime_ns=8))
+    decision = planned([Pair("f", unchanged(found), unchanged(OLD), before=before)], rules)["f"]
+    assert (expected, now) == (list(decision.steps), decision.meta.mode)
 
 
 def test_an_older_record_of_bits_and_time_does_nothing() -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +29,10 @@ from symsync.core.steps import (
 )
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.events import Phase, Result
+from symsync.execute.work import Work, Workload
+from symsync.local_files import problem_of_transfer
 from symsync.report import Detail, Document, Lines, Screen, of_error
+from symsync.report.document import problem_list
 from symsync.report.words import conflict_line, duration, line, size, summary
 from symsync_protocol.errors import HubUnreachable, Stopped
 from symsync_protocol.stamps import Kind, Stamp
@@ -257,10 +262,49 @@ def test_a_listing_shows_the_plan() -> None:
     assert out == ["get  a", "1 to get; nothing was done"]
 
 
+@pytest.mark.parametrize("detail", [Detail.NORMAL, Detail.QUIET])
+def test_a_listing_says_that_a_check_would_stop_the_run(detail: Detail) -> None:
+    """In any detail, and with the run's own exit status."""
+    run = replace(result(get("a"), listed=True), stopped=Stopped("too many", "deletes"))
+    out, err = shown(run, detail)
+    assert "a run would stop: too many" == err[-1]
+    assert (["get  a", "1 to get; a run would stop; nothing was done"] if detail is Detail.NORMAL else []) == out
+    assert 4 == run.exit_status
+
+
+def test_the_document_says_that_a_check_would_stop_the_run() -> None:
+    """With the word that would allow it, as in the document of a run that was stopped."""
+    out = io.StringIO()
+    run = replace(result(get("a"), listed=True), stopped=Stopped("too many", "deletes"))
+    Document(Screen(out, io.StringIO())).end(run)
+    document = json.loads(out.getvalue())
+    assert (4, {"message": "too many", "allow": "deletes"}) == (document["exit_status"], document["stopped"])
+
+
 def test_problems_go_to_standard_error_once() -> None:
     """A problem told while it happened is not told again at the end."""
     _, err = shown(result(failed=(FAILED,), problems=(Problem("x", Reason.DENIED, "Permission denied"),)))
     assert err == ["note: first meeting", "problem: x: Permission denied"]
+
+
+def test_a_problem_says_on_which_side_it_is() -> None:
+    """Whose disk is full: the line tells, and the document."""
+    full = Problem("x", Reason.FULL, "No space left on device")
+    step = Transfer(Side.HERE, "x", found("x"))
+    work = Work(get("x"))
+    load = Workload([])
+    load.fail(work, step, full)
+    load.fail(work, step, full, Side.HERE)
+    load.fail(work, step, problem_of_transfer("x", Path("/n/x"), OSError(28, "No space left on device", "/n/x")))
+    load.fail(work, step, Problem("x", Reason.CHANGED, "changed on the hub while it was received"))
+    problems = [failure.problem for failure in work.failed]
+    assert [
+        "x: No space left on device (on the hub)",
+        "x: No space left on device (here)",
+        "x: /n/x: No space left on device (here)",
+        "x: changed on the hub while it was received",
+    ] == [str(problem) for problem in problems]
+    assert ["hub", "here", "here", None] == [item["side"] for item in problem_list(problems)]
 
 
 def test_open_conflicts_are_told_until_they_are_decided() -> None:
@@ -389,6 +433,7 @@ def test_the_document_holds_the_whole_run() -> None:
         "generation": 7,
         "listed": False,
         "exit_status": 1,
+        "stopped": None,
         "files": 0,
         "bytes": 5,
         "seconds": 2.13,
@@ -399,7 +444,7 @@ def test_the_document_holds_the_whole_run() -> None:
             {**plain, "path": "x", "action": "get", "done": False},
         ],
         "conflicts": [{"path": "f", "copy_here": "f.hub", "copy_hub": "f.pc"}],
-        "problems": [{"path": "x", "reason": "denied", "detail": "Permission denied"}],
+        "problems": [{"path": "x", "reason": "denied", "detail": "Permission denied", "side": None}],
         "notes": ["first meeting"],
     }
     assert json.loads(out.getvalue()) == expected

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from symsync.cli import demo, ftpsync, init, sync, trash
 from symsync.cli.command import Command, Parser
-from symsync.cli.guard import Guard
+from symsync.cli.guard import Guard, show
 from symsync_protocol.errors import UsageError
 
 COMMANDS: Sequence[Command] = (init.INIT, sync.SYNC, sync.STATUS, trash.TRASH, trash.RESTORE, demo.DEMO)
@@ -26,19 +26,20 @@ Keep one directory the same on all your computers, through any SFTP, FTP or FTPS
 commands:
 {commands}
 Without a COMMAND it is sync: `symsync DIR` does one run, and `symsync` alone finds the synchronised directory around
-the current one. A directory named like a command is given as ./NAME. `symsync COMMAND --help` tells more.
+the current one. A directory named like a command is given as ./NAME. `symsync COMMAND --help` tells more,
+`symsync --version` which version this is.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `symsync` with these arguments (default: the process's own) and return its exit status."""
-    _lenient_streams()
+    _prepare_streams()
     with Guard("symsync") as guard:
         arguments = list(sys.argv[1:] if argv is None else argv)
         if arguments and arguments[0] in ("-h", "--help"):
-            print(_OVERVIEW.format(commands="".join(f"  {c.name:<8}{c.summary}\n" for c in COMMANDS)), end="")
+            show(_OVERVIEW.format(commands="".join(f"  {c.name:<8}{c.summary}\n" for c in COMMANDS)))
         elif arguments == ["--version"]:
-            print(f"symsync {_version()}")
+            show(f"symsync {_version()}\n")
         else:
             command, rest = _chosen(arguments)
             parser = Parser(prog=f"symsync {command.name}", description=f"{command.summary}.", allow_abbrev=False)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def ftpsync_main(argv: Sequence[str] | None = None) -> int:
     """Run `ftpsync` with these arguments (default: the process's own) and return its exit status."""
-    _lenient_streams()
+    _prepare_streams()
     with Guard("ftpsync") as guard:
         parsed = guard.heed(ftpsync.parser().parse_args(argv))
         guard.status = ftpsync.run(parsed)
@@ -68,8 +69,12 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
     return DEFAULT, arguments
 
 
-def _lenient_streams() -> None:
-    """A character that the terminal's encoding lacks is shown escaped, and ends no run."""
+def _prepare_streams() -> None:
+    """A stream that was closed leads nowhere, and its number to no file of ours; a character that the terminal's
+    encoding lacks is shown escaped. Neither ends a run."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever opens now, in this order, gets the number that is free: 0, 1 or 2
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -13,11 +13,20 @@ if TYPE_CHECKING:
     from symsync.report import Document, Lines, Screen
 
 
+_ELSEWHERE = {
+    "--exclude": "what stays out stands in DIR/.sync.ignore, one pattern in a line as in .gitignore",
+    "--bwlimit": "the bandwidth is limited by the line bwlimit in DIR/.sync.conf",
+}
+"""Options that users of rsync and lftp will try, and what does their work here."""
+
+
 class Parser(argparse.ArgumentParser):
     """Raises UsageError where argparse would print and exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+        options = {word.partition("=")[0] for word in message.split()}
+        ways = [way for option, way in _ELSEWHERE.items() if option in options]
+        raise UsageError("; ".join([message, *ways, f"see {self.prog} --help"]))
 
 
 class Command(NamedTuple):
@@ -59,10 +68,11 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def directory_of(arguments: argparse.Namespace) -> "Path":
-    """The absolute path of DIR, or of the synchronised directory around the current one."""
+    """The absolute path of DIR, or of the synchronised directory around the current one, which `.` means, too, where
+    it is only given because a SERVER follows."""
     from pathlib import Path
 
-    if arguments.directory is None:
+    if arguments.directory is None or (arguments.directory == "." and arguments.server is not None):
         from symsync.config import find_directory
 
         return find_directory(Path.cwd())

@@ -42,17 +42,18 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--create",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="make the directory on the hub if it is missing (default: yes)",
+        help="make the directory on the hub if it is missing (default: yes, but for mode mirror)",
     )
     parser.add_argument("--save-password", action="store_true", help="write the password into the configuration")
     add_connection(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import shlex
     from pathlib import Path
 
     from symsync.config import config_file, parse_url, settings_of, write_lines
-    from symsync.config.passwords import asking
+    from symsync.config.passwords import asking, with_password
     from symsync.report import Screen
     from symsync_protocol.names import shown
 
@@ -62,13 +63,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if file.exists():
         raise UsageError(
             f"{shown(str(file))} exists and is left as it is: edit it, or remove it first, or give --server NAME for a "
-            f"further hub. To take a node's name over: symsync sync --replace {shown(arguments.directory)}"
+            f"further hub. To take a node's name over: symsync sync --replace {_typed(arguments.directory)}"
         )
     address = parse_url(arguments.url)
     written = _lines(arguments, address)
     # Both stand on the command line, which comes before all other places.
     given = arguments.password if arguments.password is not None else address.password
-    settings = _with_password(settings_of(written, file, directory), given)
+    settings = with_password(settings_of(written, file, directory), given)
     with _made(directory):
         settings, meeting = asking(settings, lambda known: (known, _met(known, arguments, screen)))
         if arguments.save_password and settings.location.password is not None:
@@ -84,30 +85,41 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     # Until the first run has taken the name over, each run must be told that it may.
     command = "symsync sync --replace" if arguments.replace else "symsync"
-    further = f" {arguments.server}" if arguments.server else ""
-    screen.line(f"next: {command} {shown(arguments.directory)}{further}")
+    further = f" {shlex.quote(arguments.server)}" if arguments.server else ""
+    screen.line(f"next: {command} {_typed(arguments.directory)}{further}")
     return 0
 
 
-def _with_password(settings: "Settings", given: str | None) -> "Settings":
-    from dataclasses import replace
+def _typed(path: str) -> str:
+    """`path` as a shell takes it, and as `symsync` does: neither a command nor an option."""
+    import shlex
 
-    from symsync.config.passwords import find_password
+    from symsync.cli import COMMANDS
 
-    return replace(settings, location=replace(settings.location, password=find_password(settings.location, given)))
+    if path.startswith("-") or path in {command.name for command in COMMANDS}:
+        path = f"./{path}"
+    return shlex.quote(path)
 
 
 def _met(settings: "Settings", arguments: argparse.Namespace, screen: "Screen") -> "Meeting":
-    """What the hub tells. Raises Stopped where it knows another directory by the node's name."""
+    """What the hub tells. Raises UsageError where a name does not go with it, Stopped where it knows another directory
+    by the node's name."""
     from symsync import session
     from symsync.cli.command import conversation_of
+    from symsync.core.modes import writes
+    from symsync_protocol.names import same_name
 
     meeting = session.meet(
         settings,
-        create=arguments.create,
+        create=arguments.create and writes(settings.mode)[1],
         replace=arguments.replace,
         conversation=conversation_of(arguments, screen),
     )
+    hub = meeting.hub_name
+    if hub is not None and same_name(hub, settings.node):
+        raise UsageError(f"the hub itself is called {hub}; give this node another name: --node NAME")
+    if hub is not None and settings.peer is not None and not same_name(hub, settings.peer):
+        raise UsageError(f"the hub is called {hub}, not {settings.peer}; say --peer {hub}, or leave it out")
     if meeting.name_taken and not arguments.replace:
         raise Stopped(
             f"the hub {meeting.hub_name} knows a node {settings.node} already. If this directory takes its place, "

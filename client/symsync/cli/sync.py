@@ -13,12 +13,16 @@ from symsync.cli.command import (
     directory_of,
     report_of,
 )
+from symsync_protocol.errors import UsageError
 
 if TYPE_CHECKING:
     from symsync.events import Result
     from symsync.settings import Settings
 
 MODES = ("sync", "master", "slave", "original", "mirror")
+
+CHECKS = ("deletes", "emptied", "identity")
+"""The words of `--allow`: what `Stopped.allow` may be."""
 
 
 def add_checks(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +32,18 @@ def add_checks(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         action="append",
         default=[],
-        help="let a check pass this once (deletes, emptied, ...); the message that stopped the run names the word",
+        help=f"let a check pass this once ({', '.join(CHECKS)}); the message that stopped the run names the word",
     )
 
 
 def words(given: list[str]) -> frozenset[str]:
-    """What `--allow` was given, repeated or in lists with commas."""
-    return frozenset(word for item in given for word in item.replace(",", " ").split())
+    """What `--allow` was given, repeated or in lists with commas. Raises UsageError for a word that names no check."""
+    from symsync_protocol.names import shown
+
+    allowed = frozenset(word for item in given for word in item.replace(",", " ").split())
+    for word in sorted(allowed.difference(CHECKS)):
+        raise UsageError(f"--allow {shown(word)}: there is no such check; the words are {', '.join(CHECKS)}")
+    return allowed
 
 
 def run_settings(settings: "Settings", arguments: argparse.Namespace, list_only: bool) -> int:
@@ -60,7 +69,7 @@ def run_settings(settings: "Settings", arguments: argparse.Namespace, list_only:
 
 def _add_sync(parser: argparse.ArgumentParser) -> None:
     add_directory(parser)
-    parser.add_argument("-l", "--list", action="store_true", help="only list what would be done")
+    parser.add_argument("-l", "--list", "-n", "--dry-run", action="store_true", help="only list what would be done")
     parser.add_argument("-s", "--mode", choices=MODES, help="this mode instead of the configured one, at once")
     parser.add_argument("--delete", action="store_true", help="one-way modes: remove what the source does not have")
     parser.add_argument("--only-newer", action="store_true", help="one-way modes: leave what is newer on the target")
@@ -89,7 +98,21 @@ def _sync(arguments: argparse.Namespace) -> int:
         replace=arguments.replace,
         allow=words(arguments.allow),
     )
+    _check_one_way(settings)
     return run_settings(settings, arguments, list_only=arguments.list)
+
+
+def _check_one_way(settings: "Settings") -> None:
+    """Who gives an option that would do nothing should learn it. Raises UsageError."""
+    from symsync.core.modes import Mode
+    from symsync.core.plan import one_way
+
+    for option, given in (("--delete", settings.delete), ("--only-newer", settings.only_newer)):
+        if given and not one_way(settings.mode):
+            modes = ", ".join(mode for mode in Mode if one_way(mode))
+            raise UsageError(
+                f"{option} has no meaning in mode {settings.mode}, only in {modes}; leave it out, or give -s MODE"
+            )
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:

@@ -114,7 +114,7 @@ def _trash(arguments: argparse.Namespace) -> int:
 
     found = asking(settings, look)
     if arguments.json:
-        screen.line(of_contents(found, settings.trash))
+        screen.document(of_contents(found, settings.trash))
     else:
         for line in listed(found, settings.trash, sides):
             screen.line(line)
@@ -162,7 +162,7 @@ def _restore(arguments: argparse.Namespace) -> int:
 
     result = asking(settings, bring)
     if arguments.json:
-        screen.line(of_restored(result))
+        screen.document(of_restored(result))
     else:
         for line in restored(result):
             screen.line(line)

@@ -5,12 +5,11 @@ A directory has one such file for each of its hubs: `.sync.conf`, and `.sync-NAM
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from symsync.config.keys import PROPER, settings_from
 from symsync.config.lines import Line, Lines, proper, read_lines, write_lines
-from symsync.config.passwords import find_password
+from symsync.config.passwords import with_password
 from symsync.config.url import Address, parse_url
 from symsync.settings import Settings
 from symsync_protocol.errors import UsageError
@@ -71,7 +70,7 @@ def read(directory: Path, server: str | None = None) -> Settings:
     if not directory.is_dir():
         raise UsageError(f"{shown(str(directory))}: there is no such directory; begin with: symsync init DIR URL")
     if not file.is_file():
-        raise _missing(directory, file)
+        raise _missing(directory, file, server)
     lines = read_lines(file, PROPER)
     settings = settings_from(lines, directory)
     if settings.location.password is not None and lines.readable_by_others:
@@ -93,16 +92,14 @@ def proper_key(word: str) -> str:
 
 def load(directory: Path, server: str | None = None, password: str | None = None) -> Settings:
     """What `read` gives, with the password that counts; `password` is the command line's. Raises UsageError."""
-    settings = read(directory, server)
-    location = settings.location
-    return replace(settings, location=replace(location, password=find_password(location, password)))
+    return with_password(read(directory, server), password)
 
 
-def _missing(directory: Path, file: Path) -> UsageError:
+def _missing(directory: Path, file: Path, server: str | None) -> UsageError:
     others = further_servers(directory)
-    known = (
-        f"{shown(str(directory))} is configured for: {', '.join(map(shown, others))}; name one of them as SERVER"
-        if others
-        else "begin with: symsync init DIR URL"
-    )
+    ways = ["begin with: symsync init DIR URL" + (f" --server {shown(server)}" if server is not None else "")]
+    if others:
+        names = ", ".join(map(shown, others))
+        ways.insert(0, f"{shown(str(directory))} is configured for: {names}; name one of them as SERVER")
+    known = ", or ".join(ways)
     return UsageError(f"{shown(str(file))}: there is no such file; {known}")

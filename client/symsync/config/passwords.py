@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from symsync.remotes.location import Location, Protocol
 from symsync.settings import Settings
-from symsync_protocol.errors import PasswordWanted, UsageError
+from symsync_protocol.errors import LoginRefused, PasswordWanted, UsageError
 
 T = TypeVar("T")
 
@@ -19,38 +19,53 @@ KEYRING_SERVICE = "symsync"
 ANONYMOUS = ("anonymous", "ftp")
 """RFC 1635: logins that take any password."""
 
+_PROMPT = "the prompt"
 
-def find_password(location: Location, given: str | None) -> str | None:
-    """The password for `location`, None where none is needed. `given` is the command line's.
+
+def with_password(settings: Settings, given: str | None) -> Settings:
+    """`settings` with the password that counts, None where none is needed. `given` is the command line's.
 
     Raises UsageError where one is needed, none is found and nobody sits at a terminal to be asked.
     """
+    location = settings.location
     if location.protocol is Protocol.FILE:
-        return None
-    for password in (given, os.environ.get(VARIABLE), location.password):
+        return settings
+    for password, place in (
+        (given, "the command line"),
+        (os.environ.get(VARIABLE), VARIABLE),
+        (location.password, "the configuration"),
+    ):
         if password is not None:
-            return password
+            return _with(settings, password, place)
     if location.login in ANONYMOUS and location.protocol is not Protocol.SFTP:
-        return None
-    password = _from_keyring(location)
-    if password is None:
-        password = _from_netrc(location)
+        return settings
+    for look, place in ((_from_keyring, "the keyring"), (_from_netrc, "~/.netrc")):
+        password = look(location)
+        if password is not None:
+            return _with(settings, password, place)
     # An SSH server is first offered keys; only it knows whether a password is needed at all.
-    if password is None and location.protocol is not Protocol.SFTP:
-        password = _from_prompt(location)
-    return password
+    return settings if location.protocol is Protocol.SFTP else _with(settings, _from_prompt(location), _PROMPT)
+
+
+def _with(settings: Settings, password: str, place: str) -> Settings:
+    return replace(settings, location=replace(settings.location, password=password), password_from=place)
 
 
 def asking(settings: Settings, act: Callable[[Settings], T]) -> T:
     """What `act` comes to; where an SSH server takes none of the keys but would take a password, and somebody sits at a
-    terminal, he is asked for it and it is done once more."""
+    terminal, he is asked for it and it is done once more. Who is refused learns where his password came from."""
     try:
+        try:
+            return act(settings)
+        except PasswordWanted:
+            if not at_terminal():
+                raise
+        settings = _with(settings, _from_prompt(settings.location), _PROMPT)
         return act(settings)
-    except PasswordWanted:
-        if not at_terminal():
+    except LoginRefused as error:
+        if not settings.password_from:
             raise
-    location = settings.location
-    return act(replace(settings, location=replace(location, password=_from_prompt(location))))
+        raise LoginRefused(f"{error}; the password is from {settings.password_from}") from error
 
 
 def at_terminal() -> bool:

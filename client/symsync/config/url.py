@@ -5,6 +5,7 @@ RFC 1738, section 3.2.2: what follows the slash after the host is relative to wh
 `/srv/notes`.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +15,8 @@ from symsync_protocol.errors import UsageError
 from symsync_protocol.names import shown
 
 FORMS = "sftp://LOGIN@HOST/DIR, ftp://LOGIN@HOST/DIR, ftps://LOGIN@HOST/DIR, file:///DIR or a path"
+
+_SCP = re.compile(r"((?:[^/:@]+@)?(?:\[[^/\]]+\]|[^/:@\[\]]+)):+(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """The address in `url`, or in a plain path, which is taken from the working directory. Raises UsageError.
+    """The address in `url`, or in a plain path, which is taken from the working directory. Raises UsageError, also for
+    the `host:dir` of scp.
 
     An `@` in the password need not be encoded; a `/` in it must be (`%2F`).
     """
@@ -37,6 +41,7 @@ def parse_url(url: str) -> Address:
     if not separator:
         if not url:
             raise UsageError(f"an empty address of the hub; give {FORMS}")
+        _refuse_scp(url)
         return Address(Protocol.FILE, directory=str(Path(url).expanduser().absolute()))
     try:
         protocol = Protocol(scheme.lower())
@@ -59,6 +64,19 @@ def parse_url(url: str) -> Address:
         _decoded(login) if at and login else None,
         _decoded(password) if colon else None,
         directory or None,
+    )
+
+
+def _refuse_scp(path: str) -> None:
+    """`host:dir` means another computer to users of scp and rsync, unless a file of this one is called so."""
+    there = _SCP.fullmatch(path)
+    if there is None or Path(path).is_absolute() or Path(path).exists():
+        return
+    host, directory = there.groups()
+    # An absolute directory keeps its slash behind the one that ends the host.
+    raise UsageError(
+        f"{shown(path)}: a directory on another computer is named by a URL: sftp://{shown(host)}/{shown(directory)}; "
+        f"one on this computer, by ./{shown(path)}"
     )
 
 

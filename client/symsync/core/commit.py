@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from symsync.core.compare import Base
 from symsync.core.modes import Status
-from symsync.core.steps import Decision, Done, Move, Outcome, Remove, Then, Transfer
+from symsync.core.steps import Adjust, Decision, Done, Move, Outcome, Remove, Then, Transfer
 from symsync.core.values import Found, Side
 from symsync_protocol.stamps import Kind, Stamp, same
 from symsync_protocol.state import Conflict, Copy, Entry, Version
@@ -82,7 +82,8 @@ def _entry(decision: Decision, done: tuple[Done, ...], fresh: Fresh | None) -> E
     before = decision.pair.before
     done_there = [d.step for d in done if d.step.on is Side.THERE and d.step.path == decision.path]
     moved = any(isinstance(step, Move) for step in done_there)  # which leaves it the time that somebody else gave it
-    foreign = moved or (_foreign(decision) and not done_there and there.path == decision.path)
+    put_there = any(not isinstance(step, Adjust) for step in done_there)
+    foreign = moved or (_foreign(decision) and not put_there and there.path == decision.path)
     digest = next((d.digest for d in done if d.digest is not None and d.step.path == decision.path), None)
     if digest is None:
         digest = decision.pair.here.digest or decision.pair.there.digest or b""

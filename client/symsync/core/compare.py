@@ -162,7 +162,7 @@ def _own_copies(conflicts: Mapping[str, Conflict], here: Scan, there: Scan, lear
         found = scan.entries.get(copy.path) if copy else None
         if copy is None or found is None or copy.stamp is None or not same(copy.stamp, found.stamp):
             return False
-        return copy.stamp.settled or digests.get(copy.path, copy.digest) == copy.digest
+        return digests.get(copy.path, copy.digest) == copy.digest
 
     mine = (c.copy_here for c in conflicts.values())
     theirs = (c.copy_there for c in conflicts.values())

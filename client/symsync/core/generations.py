@@ -56,27 +56,36 @@ class Ground:
     """The highest generation number that either side knows; the next one exceeds it."""
     lineage: tuple[bytes, ...] = ()
     """The ids of all generations that either side knows, newest first."""
+    copied: bool = False
+    """Whether a view taken back is not the hub's but the node's own, which came along when the directory was copied or
+    moved, and is in step with the hub."""
 
 
-def stand(local: PairState | None, hub: PairState | None, pending: bytes | None, moved: bool) -> Ground:
+def stand(
+    local: PairState | None, hub: PairState | None, pending: bytes | None, moved: bool, as_left: bool = False
+) -> Ground:
     """Weigh the node's state against the hub's (in the node's view).
 
     `pending` is the id of the generation that this node was about to record when it was ended: where the hub has it,
-    the hub's state is ours. `moved`: the directory is not the one that the node's state was written in.
+    the hub's state is ours. `moved`: the directory is not the one that the node's state was written in. `as_left`: the
+    node's last run left both sides with just these states, the hub's older or missing, for its mode records nothing
+    there.
     """
     states = [state for state in (local, hub) if state is not None]
     newest = max((state.generation.number for state in states), default=0)
     lineage = _lineage(states)
-    if hub is not None and hub.generation.id == pending:
+    recovered = hub is not None and hub.generation.id == pending
+    if recovered:
         local = hub
     if local is None and hub is None:
         return Ground(Standing.FIRST)
-    if local is None or (moved and hub is not None and hub.generation.id == local.generation.id):
-        return Ground(Standing.TAKEN_BACK, local or hub, newest, lineage)
+    in_step = as_left or (local is not None and hub is not None and hub.generation.id == local.generation.id)
+    if local is None or (moved and in_step):
+        return Ground(Standing.TAKEN_BACK, local or hub, newest, lineage, copied=local is not None and not recovered)
+    if in_step:
+        return Ground(Standing.NORMAL, local, newest, lineage)
     if hub is None or moved:
         return Ground(Standing.UNION, None, newest, lineage)
-    if local.generation.id == hub.generation.id:
-        return Ground(Standing.NORMAL, local, newest, lineage)
     if hub.descends_from(local.generation):
         return Ground(Standing.OLDER, local, newest, lineage)
     if local.descends_from(hub.generation):
@@ -109,7 +118,34 @@ def base_of(ground: Ground, here: Scan, digests: Mapping[str, bytes]) -> Base:
     if ground.standing is Standing.OLDER:
         return Base(state.entries, {}, removals=False, decisions=False)
     kept = {path: again for path, entry in state.entries.items() if (again := _again(path, entry, here, digests))}
-    return Base(kept, {}, decisions=False)
+    if ground.copied:
+        edited = (path for path, entry in state.entries.items() if _later(entry.here, here.entries.get(path)))
+        kept = {**{path: _doubted(state.entries[path]) for path in edited}, **kept}
+    conflicts: dict[str, Conflict] = {}
+    for path, conflict in state.conflicts.items():
+        still = _still_open(path, conflict, here, digests, ground.copied)
+        if still is not None:
+            conflicts[path] = still
+    return Base(kept, conflicts, decisions=False)
+
+
+def _still_open(
+    path: str, conflict: Conflict, here: Scan, digests: Mapping[str, bytes], copied: bool
+) -> Conflict | None:
+    """An open conflict, as long as the node has anything under the name. Its copy here counts as seen where it lies
+    there whole; that on the hub is a user's file from now on where the node's own is perhaps not a later version."""
+    found, copy = here.entries.get(path), conflict.copy_here
+    if found is None or found.kind is Kind.DIRECTORY:
+        return None
+    if copy is not None:
+        lying = here.entries.get(copy.path)
+        whole = lying is not None and digests.get(copy.path) == copy.digest
+        copy = replace(copy, stamp=lying.stamp if lying is not None and whole else None)
+    if digests.get(path) == conflict.here.digest:
+        return replace(conflict, here=replace(conflict.here, stamp=found.stamp), copy_here=copy)
+    doubted = replace(conflict.here, stamp=conflict.here.stamp.unsettled())
+    follows = copied and _later(conflict.here.stamp, found)
+    return replace(conflict, here=doubted, copy_here=copy, copy_there=conflict.copy_there if follows else None)
 
 
 def _again(path: str, entry: Entry, here: Scan, digests: Mapping[str, bytes]) -> Entry | None:
@@ -117,6 +153,19 @@ def _again(path: str, entry: Entry, here: Scan, digests: Mapping[str, bytes]) ->
     if found is None or found.kind is Kind.DIRECTORY or digests.get(path) != entry.digest:
         return None
     return replace(entry, here=found.stamp)
+
+
+def _doubted(known: Entry) -> Entry:
+    """What was known of a file that holds something else now: no stamp, be it as coarse as that, vouches for it."""
+    return replace(known, here=known.here.unsettled())
+
+
+def _later(recorded: Stamp, found: Found | None) -> bool:
+    """Whether a file that came with its state is of a later time than that has: edited since, no older version."""
+    if found is None or found.kind is not Kind.FILE or recorded.kind is not Kind.FILE:
+        return False
+    before, now = recorded.mtime_ns, found.stamp.mtime_ns
+    return before is not None and now is not None and now > before
 
 
 def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mapping[str, bytes]) -> Base:

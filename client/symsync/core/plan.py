@@ -37,6 +37,8 @@ class Rules:
     size_only: bool = False
     shift_ns: int = 0
     """How far the hub's clock is off (a server that tells local time for UTC, say)."""
+    modes_there: bool = False
+    """Whether the hub's files get the permission bits that the node's have."""
     removals: bool = True
     """False after a restored backup: what would be removed is brought back instead."""
 
@@ -91,7 +93,7 @@ def _decide(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decis
     if pair.conflict is not None:
         return _decide_open(pair, rules, names, promised)
     if equal(pair) or (rules.size_only and _same_size(pair)):
-        return _agree(pair, names)
+        return _mode_followed(_agree(pair, names), rules)
     if action is Action.IGNORE and rules.delete and one_way(rules.mode):
         action = _deletion(pair, rules.mode)
     if action is Action.REMOVE and not rules.removals:
@@ -200,9 +202,23 @@ def _agree(pair: Pair, names: Names) -> Decision:
     return Decision(pair.path, Action.NOTHING, pair, Then.AGREE, meta=newest or _own_meta(pair, names))
 
 
+def _mode_followed(decision: Decision, rules: Rules) -> Decision:
+    """Permission bits that were changed on the node go to the hub's file, too; its times are its own. Bits that the
+    state did not know before are no change: the hub's may be somebody's there."""
+    pair = decision.pair
+    found, before, mode = pair.there.found, pair.before, decision.meta.mode
+    if before is None or found is None or found.kind is not Kind.FILE or decision.steps:
+        return decision
+    known = before.meta.mode
+    if not rules.modes_there or not _may_write(rules.mode, Side.THERE) or None in (mode, known) or mode == known:
+        return decision
+    step = Adjust(Side.THERE, pair.path, found, Meta(mode))
+    return replace(decision, steps=(step,), reason="mode")
+
+
 def _left_as_it_is(decision: Decision, names: Names) -> Decision:
     """Where nothing may be written on the node, its own permission bits and time stand."""
-    if not any(isinstance(step, Adjust) for step in decision.steps):
+    if not any(isinstance(step, Adjust) and step.on is Side.HERE for step in decision.steps):
         return decision
     return replace(decision, steps=(), meta=_own_meta(decision.pair, names), reason="")
 

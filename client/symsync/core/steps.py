@@ -93,7 +93,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """Set permission bits and time of what lies at `path`; its content is right already."""
+    """Set permission bits and time of what lies at `path`, those that are told; its content is right already."""
 
     on: Side
     path: str

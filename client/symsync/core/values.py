@@ -54,9 +54,12 @@ class Problem:
     path: str
     reason: Reason
     detail: str = ""
+    side: Side | None = field(default=None, compare=False)
+    """Whose system or server said so, where `detail` does not tell."""
 
     def __str__(self) -> str:
-        return f"{shown(self.path)}: {self.detail or self.reason.value}"
+        place = {None: "", Side.HERE: " (here)", Side.THERE: " (on the hub)"}[self.side]
+        return f"{shown(self.path)}: {self.detail or self.reason.value}{place}"
 
 
 @dataclass(frozen=True, slots=True)

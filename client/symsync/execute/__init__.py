@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from stat import S_IRUSR
 
 from symsync.core.commit import Fresh
 from symsync.core.generations import Journal
@@ -21,7 +20,7 @@ from symsync.core.values import Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
-from symsync.execute.work import Arrived, Looks, Work, Workload
+from symsync.execute.work import Arrived, Looks, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same
 from symsync.local_files import boot, stamp_of
@@ -188,7 +187,7 @@ class Execution:
                 name = None if anew else self._part(step)
                 path = fence.part(name) if name else fence.staged(next(self._numbers))
                 owners[path] = (work, step)
-                mode = self._filemode if self._filemode is not None else _readable(step.meta.mode)
+                mode = self._filemode if self._filemode is not None else readable(step.meta.mode)
                 when = self._time_for(work.decision, step)
                 yield Store(self._folder.path(step.source.path), path, when, mode, resume=name is not None)
 
@@ -404,8 +403,3 @@ def unfinished(outcomes: Iterable[Outcome]) -> bool:
 
 def _stepped_aside(decision: Decision, step: Step) -> bool:
     return isinstance(step, Move) and step.source.path == decision.path
-
-
-def _readable(mode: int | None) -> int | None:
-    """The hub's owner, whose login all nodes share, must be able to read it; the exact bits are in the state."""
-    return None if mode is None else mode | S_IRUSR

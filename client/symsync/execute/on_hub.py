@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from symsync.core.steps import Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
+from symsync.core.steps import Adjust, Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
-from symsync.execute.work import Arrived, Looks, Work, Workload
+from symsync.execute.work import Arrived, Looks, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import is_same, link_digest
-from symsync.remotes.base import Remote
+from symsync.remotes.base import Attributes, Remote
 from symsync_protocol.names import ancestors
 from symsync_protocol.stamps import Kind, Stamp
 
@@ -38,6 +38,7 @@ class OnHub:
         self._look()
         self._move()
         self._put()
+        self._adjust()
         self._remove(early=False)
         self._verify()
         self._remove_directories(early=False)
@@ -73,7 +74,7 @@ class OnHub:
     def _look(self) -> None:
         """The second look: each target must still be what the plan saw. Directories just made are known to be empty."""
         wanted: list[tuple[Work, Step, str, Found | None]] = []
-        for work, step in self._load.steps(Side.THERE, Transfer, Move, Remove):
+        for work, step in self._load.steps(Side.THERE, Transfer, Move, Remove, Adjust):
             match step:
                 case Transfer() if self._load.arrived(step) is not None or step.source.kind is Kind.LINK:
                     if not self._freshly_made(step.path) and not _vacated(work.decision, step):
@@ -82,6 +83,8 @@ class OnHub:
                     wanted.append((work, step, step.source.path, step.source))
                     if not self._freshly_made(step.path):
                         wanted.append((work, step, step.path, None))
+                case Adjust():
+                    wanted.append((work, step, step.path, step.found))
                 case Remove() if not step.early:
                     wanted.append((work, step, step.path, step.found))
         for (work, step, _, expected), now in zip(
@@ -91,7 +94,7 @@ class OnHub:
                 self._load.fail(work, step, replace(now, path=step.path))
             elif isinstance(step, Remove) and now is None:
                 continue
-            elif (now is None) is not (expected is None) or (expected is not None and not is_same(expected.stamp, now)):
+            elif (now is None) is not (expected is None) or (expected is not None and not _is_as_seen(expected, now)):
                 self._load.fail(
                     work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
                 )
@@ -191,6 +194,16 @@ class OnHub:
             digest = link_digest(step.source.target or "")
             self._load.arrive(step, Arrived(digest, 0, staged=name, found=found))
 
+    def _adjust(self) -> None:
+        """Permission bits of files that stay as they are. That the hub refuses them is no problem, as with a put."""
+        steps = [(work, step) for work, step in self._load.steps(Side.THERE, Adjust) if isinstance(step, Adjust)]
+        if not steps:
+            return
+        self._remote.set_attributes([Attributes(step.path, mode=readable(step.meta.mode)) for _, step in steps])
+        for (work, step), now in zip(steps, self._remote.stat([step.path for _, step in steps]), strict=True):
+            # What somebody has put there meanwhile is the next run's affair.
+            work.done.append(Done(step, now if isinstance(now, Found) and _is_as_seen(step.found, now) else step.found))
+
     def _remove(self, *, early: bool) -> None:
         steps = [
             (work, step)
@@ -216,7 +229,7 @@ class OnHub:
         kept = [self._fence.displaced(expected.path) for _, _, expected in self._displaced]
         displaced, self._displaced = self._displaced, []
         for (work, step, expected), place, now in zip(displaced, kept, self._remote.stat(kept), strict=True):
-            if is_same(expected.stamp, now) or now is None:
+            if now is None or _is_as_seen(expected, now):
                 continue
             undone = [(expected.path, f"{place}.undone")] if isinstance(step, Transfer) else []
             self._fence.rename([*undone, (place, expected.path)])
@@ -254,6 +267,11 @@ def _vacated(decision: Decision, step: Transfer) -> bool:
         )
         for other in decision.steps
     )
+
+
+def _is_as_seen(expected: Found, now: Found | Problem | None) -> bool:
+    """Whether a second look shows what the plan saw. A link's stamp tells no more than how long its target is."""
+    return isinstance(now, Found) and is_same(expected.stamp, now) and expected.target == now.target
 
 
 def _directory(path: str) -> Found:

@@ -48,7 +48,7 @@ class OnNode:
                 continue
             result = act(work, step)
             if isinstance(result, Problem):
-                self._load.fail(work, step, result)
+                self._load.fail(work, step, result, Side.HERE)
                 continue
             acted.append(step)
             if not isinstance(step, Transfer):

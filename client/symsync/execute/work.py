@@ -1,11 +1,12 @@
 """Decisions on their way to outcomes, and what the parts of an execution share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_IRUSR
 
 from symsync.core.steps import Decision, Done, Failed, Outcome, Step, Then, Transfer
-from symsync.core.values import Found, Problem, Side
+from symsync.core.values import Found, Problem, Reason, Side
 from symsync.remotes.base import Remote
 from symsync.statestore import Question
 from symsync_protocol.stamps import Kind
@@ -63,8 +64,10 @@ class Workload:
     def arrivals(self) -> list[Arrived]:
         return list(self._arrived.values())
 
-    def fail(self, work: Work, step: Step, problem: Problem) -> None:
-        """`step` could not be done."""
+    def fail(self, work: Work, step: Step, problem: Problem, at: Side = Side.THERE) -> None:
+        """`step` could not be done, as the side `at` answered unless the problem says another."""
+        if problem.reason is not Reason.CHANGED:  # which our own words tell of, with the side
+            problem = replace(problem, side=problem.side or at)
         work.failed.append(Failed(step, problem))
 
     def steps(self, on: Side, *kinds: type) -> list[tuple[Work, Step]]:
@@ -84,6 +87,11 @@ class Workload:
             for step in work.decision.steps
             if isinstance(step, Transfer) and step.on is on and step.source.kind is Kind.FILE and work.open(step)
         ]
+
+
+def readable(mode: int | None) -> int | None:
+    """The hub's owner, whose login all nodes share, must be able to read it; the exact bits are in the state."""
+    return None if mode is None else mode | S_IRUSR
 
 
 class Looks:

@@ -1,6 +1,7 @@
 """Every kind of hub behind one interface. `open_remote` is the door; `base` says what it gives."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from symsync.remotes.base import Remote
 from symsync.remotes.location import Location, Protocol
@@ -28,3 +29,10 @@ def open_remote(
     from symsync.remotes.sftp import SftpRemote
 
     return SftpRemote.open(location, conversation, create=create)
+
+
+def open_own(directory: Path) -> Remote:
+    """A run's own directory, as the nodes see it whose hub it is. Raises HubRefused."""
+    from symsync.remotes.directory import DirectoryRemote
+
+    return DirectoryRemote.open(Location(Protocol.FILE, directory=str(directory.absolute()), connections=1))

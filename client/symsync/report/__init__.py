@@ -1,6 +1,7 @@
 """What a run shows: a line for each path, problems, a summary; a progress bar on a terminal; or one JSON document."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 
 from symsync.core.modes import Action
@@ -83,7 +84,8 @@ class Lines(Audience):
         """The run is over: take the bar away and, unless it was broken off (None), tell what it came to."""
         if self._screen.bar is not None:
             bar, self._screen.bar = self._screen.bar, None
-            bar.stop()
+            with suppress(OSError):  # the terminal may be gone
+                bar.stop()
         if result is None:
             return
         for decision in result.decisions:
@@ -95,6 +97,8 @@ class Lines(Audience):
         for path, conflict in result.conflicts:
             if path not in self._conflicts_told:
                 self._say_conflict(conflict_line(path, conflict, undecided=True))
+        if result.stopped is not None:
+            self._screen.complaint(f"a run would stop: {shown(str(result.stopped))}", RED)
         if self._detail is Detail.QUIET:
             return
         if result.conflicts:
@@ -128,4 +132,4 @@ class Document(Audience):
     def end(self, result: Result | None) -> None:
         """The run is over; where it was broken off (None), the error has its own document."""
         if result is not None:
-            self._screen.line(of_result(result, self._notes))
+            self._screen.document(of_result(result, self._notes))

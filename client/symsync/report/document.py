@@ -8,7 +8,7 @@ from typing import Any
 from symsync.core.steps import Decision
 from symsync.core.values import Problem
 from symsync.events import Result
-from symsync.report.words import left_behind, line, moved, removed_on
+from symsync.report.words import SIDES, left_behind, line, moved, removed_on
 from symsync_protocol.errors import Stopped, SymsyncError
 
 SCHEMA = 1
@@ -26,6 +26,7 @@ def of_result(result: Result, notes: Sequence[str]) -> str:
             "generation": result.generation,
             "listed": result.listed,
             "exit_status": result.exit_status,
+            "stopped": _error(result.stopped) if result.stopped is not None else None,
             "files": result.files,
             "bytes": result.size,
             "seconds": round(result.seconds, 3),
@@ -50,10 +51,11 @@ def of_result(result: Result, notes: Sequence[str]) -> str:
 
 def of_error(error: SymsyncError) -> str:
     """The document of a run that could not come to its end."""
-    allow = error.allow if isinstance(error, Stopped) else None
-    return written(
-        {"schema": SCHEMA, "exit_status": error.exit_status, "error": {**exact("message", str(error)), "allow": allow}}
-    )
+    return written({"schema": SCHEMA, "exit_status": error.exit_status, "error": _error(error)})
+
+
+def _error(error: SymsyncError) -> dict[str, Any]:
+    return {**exact("message", str(error)), "allow": error.allow if isinstance(error, Stopped) else None}
 
 
 def _change(decision: Decision, done: bool) -> dict[str, Any]:
@@ -71,7 +73,12 @@ def _change(decision: Decision, done: bool) -> dict[str, Any]:
 def problem_list(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """What went wrong with single paths."""
     return [
-        {**exact("path", problem.path), "reason": problem.reason.value, **exact("detail", problem.detail)}
+        {
+            **exact("path", problem.path),
+            "reason": problem.reason.value,
+            **exact("detail", problem.detail),
+            "side": SIDES[problem.side] if problem.side is not None else None,
+        }
         for problem in problems
     ]
 

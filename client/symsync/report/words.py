@@ -87,7 +87,8 @@ def summary(result: Result) -> str:
         planned = ", ".join(f"{number} {_PLANNED[what]}" for what, number in counts)
         if not planned and not trouble:
             return f"nothing to do: in step with {result.hub}"
-        return "; ".join([planned or "nothing to do", *trouble, "nothing was done"])
+        would_stop = ["a run would stop"] if result.stopped is not None else []
+        return "; ".join([planned or "nothing to do", *would_stop, *trouble, "nothing was done"])
     done = ", ".join(f"{number} {what}" for what, number in counts)
     if not done and not trouble:
         return f"nothing to do: in step with {result.hub}"

@@ -52,8 +52,10 @@ def _answers(session: Session, orders: Sequence[_Order]) -> list[list[Reply] | P
             broken = True
         outcomes.append(None if broken else answers)
     if preparing:
-        with contextlib.suppress(ConnectionLost, RefusedError):  # the next transfer finds out, and says what is wrong
-            session.data.prepared(next(replies))
+        # Where it fails, the next transfer finds out, and says what is wrong.
+        with contextlib.suppress(ConnectionLost, RefusedError):
+            if not broken:
+                session.data.prepared(next(replies))
         if any(not isinstance(answers, list) or any(reply.refused for reply in answers) for answers in outcomes):
             session.data.close()
     return outcomes

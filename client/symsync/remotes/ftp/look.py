@@ -38,6 +38,7 @@ def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     asked = [path for path in dict.fromkeys(paths) if path not in found]
     if session.manners.way is Way.MLSD:
         found.update(_by_mlst(session, asked))
+        found.update(_unrenamable(session, [path for path in asked if path not in found]))
     elif session.manners.way is Way.NLST:
         found.update(_by_questions(session, asked))
     # Listings tell links and modes besides, and certainly what is not there.
@@ -108,8 +109,8 @@ def _by_parents(session: Session, paths: Iterable[str]) -> Iterator[tuple[str, L
 
 
 def _unrenamable(session: Session, paths: Sequence[str]) -> dict[str, Look]:
-    """What is certainly not there, though no listing can tell: Pure-FTPd, whose listings end after 10,000 entries, does
-    not say so to MLST and SIZE, and takes seconds for each CWD that it refuses."""
+    """What is certainly not there: Pure-FTPd, whose listings end after 10,000 entries, says so neither to MLST nor to
+    SIZE, and takes seconds for each CWD that it refuses. What is there is accepted, which the next command revokes."""
     replies = session.control.pipeline(f"RNFR {session.place(path)}" for path in paths)
     return {path: None for path, reply in zip(paths, replies, strict=True) if reply.says_absent}
 

@@ -16,7 +16,7 @@ from symsync.remotes.ftp.replies import Reply, working_directory
 from symsync.remotes.ftp.tls import Encryption, UnknownCertificate
 from symsync.remotes.location import DEFAULT_PORTS, IMPLICIT_TLS_PORT, Location, Protocol, Tls
 from symsync.remotes.throttle import Throttle
-from symsync_protocol.errors import HubRefused, HubUnreachable
+from symsync_protocol.errors import HubRefused, HubUnreachable, LoginRefused
 from symsync_protocol.names import shown
 
 _ALIVE_SECONDS = 30.0
@@ -215,7 +215,7 @@ class Gate:
         if reply.code == 332:
             raise HubRefused(f"{location.host}: it wants an account besides the password (ACCT); that is not supported")
         # 530 says "wrong password" as well as "too many connections"; who was let in before takes it for the latter.
-        kind = NoRoom if self.root is not None else HubRefused
+        kind = NoRoom if self.root is not None else LoginRefused
         raise kind(f"{location.host}: it refused the login {location.login!r} ({reply.text}); check login and password")
 
     def _login_step(self, control: Control, command: str) -> Reply:

@@ -10,7 +10,7 @@ import paramiko
 
 from symsync.remotes.location import Location
 from symsync.remotes.sftp.address import Door
-from symsync_protocol.errors import HubRefused, PasswordWanted
+from symsync_protocol.errors import HubRefused, LoginRefused, PasswordWanted
 
 _PASSWORD = "password"
 _INTERACTIVE = "keyboard-interactive"
@@ -71,7 +71,7 @@ def _ask(act: Callable[[], list[str]]) -> list[str]:
 def _refusal(location: Location, door: Door, allowed: list[str], tried: list[str]) -> HubRefused:
     wanted = " or ".join(allowed)
     takes_password = location.password is None and not {_PASSWORD, _INTERACTIVE}.isdisjoint(allowed)
-    refused = PasswordWanted if takes_password else HubRefused
+    refused = PasswordWanted if takes_password else LoginRefused
     if not tried:
         return refused(
             f"{door.host}: it wants {wanted} for the login {door.login}, and there is none; "
