@@ -159,7 +159,9 @@ class NodeStore:
         """The other directories that this one keeps a state with."""
         if not self._dir.is_dir():
             return []
-        return sorted(name for name in os.listdir(self._dir) if not name.startswith("_") and "." not in name)
+        # One that was being written anew may have only its new name yet.
+        names = {name.removesuffix(".new") for name in os.listdir(self._dir) if not name.startswith("_")}
+        return sorted(name for name in names if "." not in name)
 
     def save(self, hub: str, before: StateFile | None, state: PairState) -> None:
         """Record `state`: appended in proportion to the change, now and then written anew. On disk when it returns."""

@@ -102,6 +102,16 @@ def test_missing_directory_is_550_and_a_file_501(ftp: ftplib.FTP) -> None:
         assert "550 No such file or directory." == reply(ftp, command)
 
 
+def test_quit_ends_a_session_with_an_unused_data_connection(hub: RunningHub, ftp: ftplib.FTP) -> None:
+    """A listing was refused after its data connection was made: nothing is waited for, and no thread stays."""
+    with pytest.raises(ftplib.error_perm):
+        list(ftp.mlsd("missing"))
+    (session,) = [thread for thread in threading.enumerate() if thread.name == f"symsync-hub {hub.host}"]
+    ftp.quit()
+    session.join(20)
+    assert not session.is_alive()
+
+
 def test_times_are_kept_to_the_millisecond(ftp: ftplib.FTP) -> None:
     """MFMT, MDTM, MLSD, MLST and both forms of SITE UTIME agree, for files and directories."""
     put(ftp, "file")

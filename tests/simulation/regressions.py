@@ -340,6 +340,15 @@ _TEXTS = {
         a sync
         hub link d 5
     """,
+    "the hub's own run took a node's copy for a file, for that node's state had only its new name yet": """
+        nodes=bd disk=yes
+        b write f 3
+        hub unpack d/f 5
+        d link d/f 7
+        b sync
+        d sync unanswered 12
+        b swap
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -71,6 +71,9 @@ class Data(TLS_DTPHandler, _Receiving):  # type: ignore[misc]  # pyftpdlib ships
         if self.connected:
             # Without it the last part of a small file waits for an acknowledgement, 40 ms each.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            # Reset before it was taken: whatever had come is thrown away by the system.
+            session.no_data_connection("426 Connection lost; transfer aborted.")
 
     def __repr__(self) -> str:
         # pyftpdlib words itself for every debug message, even those that nobody sees.
@@ -130,9 +133,6 @@ class Passive(FTPHandler.passive_dtp):  # type: ignore[misc]  # pyftpdlib ships 
             self.cmd_channel.log(f"refused a data connection from {peer[0]}")
             return
         super().handle_accepted(connection, peer)
-        if self.cmd_channel.data_channel is None and self.cmd_channel.connected:
-            # Reset before it was taken: whatever had come is thrown away by the system.
-            self.cmd_channel.no_data_connection("426 Connection lost; transfer aborted.")
 
     def handle_timeout(self) -> None:
         self.close()

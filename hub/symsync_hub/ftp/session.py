@@ -308,6 +308,13 @@ class Session(Commands):
             return "425 PASV, EPSV, PORT or EPRT first."
         return None
 
+    def ftp_QUIT(self, line: str) -> None:
+        """A data connection that no command uses is no transfer whose end has to be waited for."""
+        if self.data_channel is not None and not self._transferring():
+            self.data_channel.close()
+            self.data_channel = None
+        super().ftp_QUIT(line)
+
     def ftp_ABOR(self, line: str) -> None:
         self._waiting.clear()
         if self.data_channel is not None and self.data_channel.transferring:
