@@ -84,6 +84,7 @@ class Person:
         before = self._content(path)
         if before is not None:
             self._place.remove(path)
+        self._cover(path)
         target = target_of(int(number))
         self._place.link(path, target)
         self._ledger.written(path, target.encode(), before)
