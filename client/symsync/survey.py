@@ -315,6 +315,8 @@ class _Survey:
                 remembered[name] = old
                 continue
             file = self._nodes.cached(hub, name) if unchanged else None
+            if file is not None and file.size != size:
+                file = None  # a power cut took what was not on the disk yet
             file = file or refreshed(self._nodes, self._hubs, hub, name, old)
             if file is None:
                 self._audience.note(f"the state of {name} on the hub can't be read; what it knows is done without")

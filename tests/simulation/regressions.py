@@ -349,6 +349,15 @@ _TEXTS = {
         d sync unanswered 12
         b swap
     """,
+    "a power cut took the end of what was remembered of another's state, and its copy was taken for a file": """
+        nodes=ab
+        a write g 1
+        b sync
+        a sync
+        b write g 2
+        b sync
+        a sync power 3
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
