@@ -255,9 +255,11 @@ class _Survey:
         return replace(there, entries={**there.entries, **found}, unknown=(there.unknown - cut) | unknown)
 
     def _known_kinds(self, here: Scan) -> dict[str, Kind]:
-        """What this node has and what any node's state tells of the hub."""
-        own = self._pairing.ground.state
+        """What this node has, what any node's state tells of the hub, and what an ended run was about to put."""
+        own, journal = self._pairing.ground.state, self._pairing.journal
         kinds = {path: entry.kind for path, entry in here.entries.items()}
+        if journal is not None:
+            kinds.update((path, entry.there.kind) for path, entry in journal.puts.items())
         for state in (own, *(file.state for file in self._others)):
             if state is not None:
                 kinds.update((path, entry.there.kind) for path, entry in state.entries.items())

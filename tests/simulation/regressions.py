@@ -358,6 +358,13 @@ _TEXTS = {
         b sync
         a sync power 3
     """,
+    "what an ended run had put under a hidden name, and was deleted then, stayed on the hub unseen": """
+        nodes=b hides=yes
+        b sync
+        b write d/.f 4
+        b sync crash 10
+        b delete d/.f
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
