@@ -296,7 +296,7 @@ class Folder:
         """Whether a displaced entry is the one the plan saw. A rename moves the change time, so that does not count."""
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode) and self._links is Links.FOLLOW:
-            # Seen was what it points to, from where it lay.
+            # Seen was what it points to, from where it lay. A Path would change the text of "./x".
             target = os.path.join(self._at(parent(expected.path)), os.readlink(path))  # noqa: PTH115
             try:
                 status = os.stat(target)

@@ -27,7 +27,6 @@ from symsync import session
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
 from symsync.fence import Fence
-from symsync.remotes.links import LinkTable
 from symsync.remotes.location import Location, Protocol, Tls
 from symsync.settings import Settings
 
@@ -35,7 +34,6 @@ PARTS: dict[str, list[tuple[type, str]]] = {
     "fence": [
         (Fence, "prepare"),
         (Fence, "acquire"),
-        (LinkTable, "refresh"),
         (Fence, "verify"),
         (Fence, "settle"),
         (Fence, "release"),

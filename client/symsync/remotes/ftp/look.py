@@ -41,7 +41,7 @@ def stat(session: Session, paths: Sequence[str]) -> list[Look]:
         found.update(_unrenamable(session, [path for path in asked if path not in found]))
     elif session.manners.way is Way.NLST:
         found.update(_by_questions(session, asked))
-    # Listings tell links and modes besides, and certainly what is not there.
+    # Listings tell links and modes besides, and, if they are whole, certainly what is not there.
     found.update(_by_parents(session, [path for path in asked if path not in found]))
     return [found[path] for path in paths]
 
@@ -103,7 +103,9 @@ def _by_parents(session: Session, paths: Iterable[str]) -> Iterator[tuple[str, L
                 hidden.append(path)
             else:
                 yield path, None
-    yield from {**open_ones, **_unrenamable(session, list(open_ones))}.items()
+    if session.manners.way is not Way.MLSD:  # where they have been asked for already
+        open_ones |= _unrenamable(session, list(open_ones))
+    yield from open_ones.items()
     # Such a name may be left out of listings; three refusals say that it is not there.
     yield from {**dict.fromkeys(hidden), **dict(_by_questions(session, hidden))}.items()
 
