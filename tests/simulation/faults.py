@@ -6,6 +6,7 @@ count listings.
 """
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +46,8 @@ class Fault(StrEnum):
     TORN = "torn"
     """The program ends in the middle of it, where it has one: half the bytes are written. Else right after it."""
     POWER = "power"
-    """The power fails before it: what the run wrote on its node and did not sync is cut off."""
+    """The power fails before it: what the run wrote on its node, or in a directory that is its hub, and did not sync is
+    cut off."""
     CUT = "cut"
     """The connection is lost before it; only effects on the hub count."""
     UNANSWERED = "unanswered"
@@ -69,15 +71,15 @@ _OF_LISTINGS = (Fault.SHORT, Fault.SILENT, Fault.UNLISTED)
 
 
 class Disk:
-    """What of a directory would outlast a power cut: names and attributes at once, bytes when they were synced."""
+    """What of some directories would outlast a power cut: names and attributes at once, bytes when they were synced."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, *roots: Path) -> None:
+        self._roots = roots
         self._synced: dict[int, int] = {}
         self.sync()
 
     def _files(self) -> Iterator[tuple[str, os.stat_result]]:
-        for directory, _, names in os.walk(self._root):
+        for directory, _, names in itertools.chain.from_iterable(map(os.walk, self._roots)):
             for name in names:
                 path = os.path.join(directory, name)
                 status = os.lstat(path)
@@ -113,7 +115,7 @@ class Faults:
     log: list[str] = field(default_factory=list)
     """Every effect so far, for who wants to know what a number stood for."""
     disk: Disk | None = None
-    """The node's, where the power is to fail."""
+    """What loses its bytes where the power is to fail."""
     happened: bool = False
     """Whether the fault was met: runs with fewer effects end as if there were none."""
     _listings: int = 0
@@ -353,6 +355,7 @@ def faulty_node(faults: Callable[[], Faults]) -> dict[str, Any]:
         "symsync.session.NodeStore": store,
         "symsync.session.Folder": folder,
         "symsync.folder.sync_filesystem": lambda _root: faults().synced(),
+        "symsync.remotes.directory.sync_filesystem": lambda _root: faults().synced(),
         "os.fsync": lambda descriptor: faults().synced(descriptor),
         "symsync.folder.rename_exchange": guarded("exchange", rename_exchange),
         "symsync.folder.rename_noreplace": guarded("rename", rename_noreplace),

@@ -365,6 +365,37 @@ _TEXTS = {
         b sync crash 10
         b delete d/.f
     """,
+    "a noted link that had been moved aside kept a broken lock from being taken away": """
+        nodes=ab mixed=yes
+        b link d/f 1
+        b sync
+        b delete d/f
+        b original torn 16
+    """,
+    "an edit of a copy that an ended run had laid hid in the tick in which it was laid": """
+        nodes=b tick=60000 times=no
+        b sync
+        b write d 2
+        hub write d/e/f 3
+        b sync power 10
+        b sync
+        b delete d
+        b edit-copy-there 0 8
+    """,
+    "a link that an ended run had put was no part of its journal, and its edit was a conflict with it": """
+        nodes=a
+        a sync
+        a link d 2
+        a sync crash 9
+        a sync torn 11
+        a write d 3
+    """,
+    "a power cut cut off what a directory had just written into its own table of links": """
+        nodes=abcd disk=yes mixed=yes
+        b link f 1
+        b sync
+        b swap power 9
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

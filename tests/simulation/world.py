@@ -367,7 +367,8 @@ class World(Audience):
     def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:
         """Run; None where the fault that was to happen ended it."""
         if faults.fault is Fault.POWER:
-            faults.disk = Disk(settings.directory)
+            hub = self.places[settings.location.directory]
+            faults.disk = Disk(settings.directory, *([hub.root] if isinstance(hub, NodePlace) else []))
         self._running.append(faults)
         self._busy.append(settings.node)
         try:

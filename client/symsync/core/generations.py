@@ -181,7 +181,8 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
             entries.pop(path, None)
         return replace(base, entries={**entries, **journal.puts}, conflicts={**conflicts, **journal.conflicts})
     for path, entry in journal.puts.items():
-        if _lies(there, path, entry.there) is not None:
+        found = _lies(there, path, entry.there)
+        if found is not None and found.target == entry.target:
             entries[path] = entry
             conflicts.pop(path, None)
     for path, entry in journal.gets.items():
@@ -207,4 +208,6 @@ def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
     if copy is None or copy.stamp is None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
-    return replace(copy, stamp=found.stamp if found is not None else None)
+    if found is None:
+        return replace(copy, stamp=None)
+    return replace(copy, stamp=found.stamp if copy.stamp.settled else found.stamp.unsettled())

@@ -6,6 +6,7 @@ and is planned anew by the session. `on_hub` and `on_node` have what is done und
 
 import hashlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
 from symsync.execute.work import Arrived, Looks, Work, Workload, readable
 from symsync.fence import Fence
-from symsync.folder import Folder, is_same
+from symsync.folder import Folder, is_same, link_digest
 from symsync.local_files import boot, stamp_of
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
 from symsync.statestore import Question
@@ -97,6 +98,7 @@ class Execution:
         self._download(self._load.transfers(Side.HERE))
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()  # in its place a file is never without its bytes, even after a power cut
+        self._let_clock_tick()
 
     def _check_names(self) -> None:
         """What the hub can't hold under its name is not sent in vain."""
@@ -268,7 +270,6 @@ class Execution:
         """Put everything into its place. The fence, where there is one, holds the lock. What is `also` to be asked on
         the hub is asked before anything takes a place."""
         looks = Looks(self._remote, also)
-        self._let_clock_tick()
         self._look_again(looks)
         if self._fence is not None:
             OnHub(self._load, self._remote, self._fence, looks, self._dirmode).apply()
@@ -284,27 +285,33 @@ class Execution:
         for work in self._load.works:
             decision = work.decision
             for step in decision.steps:
-                arrived = self._load.arrived(step)
-                if not isinstance(step, Transfer) or arrived is None or not work.open(step):
+                coming = self._coming(step) if isinstance(step, Transfer) and work.open(step) else None
+                if not isinstance(step, Transfer) or coming is None:
                     continue
-                stamp = self._coming_stamp(step, arrived)
-                if stamp is None:
-                    continue
+                stamp, digest = coming
+                target = step.source.target
                 if decision.conflict is not None and step.path != decision.path:
                     conflict = conflicts.get(decision.path, decision.conflict)
-                    conflicts[decision.path] = _with_copy(conflict, step.on, stamp, arrived.digest)
+                    conflicts[decision.path] = _with_copy(conflict, step.on, stamp, digest)
                 elif step.on is Side.THERE:
-                    puts[step.path] = Entry(step.source.stamp, stamp, arrived.digest, meta=decision.meta)
+                    puts[step.path] = Entry(step.source.stamp, stamp, digest, target, decision.meta)
                 else:
-                    gets[step.path] = Entry(stamp, step.source.stamp, arrived.digest, meta=decision.meta)
+                    gets[step.path] = Entry(stamp, step.source.stamp, digest, target, decision.meta)
         return Journal(generation, puts, gets, conflicts)
 
-    def _coming_stamp(self, step: Transfer, arrived: Arrived) -> Stamp | None:
-        """The stamp that a transferred file will have in its place: a rename changes nothing but the change time."""
+    def _coming(self, step: Transfer) -> tuple[Stamp, bytes] | None:
+        """The stamp and digest of what a transfer will put into its place: a rename changes nothing but the change
+        time. None where nothing has arrived."""
+        if step.source.kind is Kind.LINK:
+            target = step.source.target or ""
+            return Stamp(Kind.LINK, len(os.fsencode(target))), link_digest(target)
+        arrived = self._load.arrived(step)
+        if arrived is None:
+            return None
         if arrived.local is None:
-            return arrived.found.stamp if arrived.found is not None else None
+            return (arrived.found.stamp, arrived.digest) if arrived.found is not None else None
         stamp = replace(stamp_of(arrived.local.lstat()), ctime_ns=None)
-        return stamp if step.meta.mtime_ns is None else replace(stamp, mtime_ns=step.meta.mtime_ns)
+        return (stamp if step.meta.mtime_ns is None else replace(stamp, mtime_ns=step.meta.mtime_ns)), arrived.digest
 
     def _let_clock_tick(self) -> None:
         """Where the hub can't be told the time, uploads carry its own: no later edit may fall into the same tick."""

@@ -291,6 +291,7 @@ class DirectoryRemote(Remote):
                 with open(os.open(name, flags, 0o666, dir_fd=directory), "wb") as file:
                     file.write(data)
                     file.flush()
+                    os.fsync(file.fileno())
                     return os.fstat(file.fileno()).st_size
 
     # Modes and times.

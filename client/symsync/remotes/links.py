@@ -225,6 +225,7 @@ class LinkTable(Remote):
             self._make_sure()
         for (old, new), problem in zip(pairs, problems, strict=True):
             if problem is None:
+                self._fence = new if old == self._fence else self._fence
                 changed = self._follow(old, new) or changed
         if changed:
             self._save()
