@@ -10,14 +10,15 @@ and not replaced. From then on whatever the old holder sends refers to a folder 
 fall, too, it still lies in the lock, for the next one to find.
 """
 
+import itertools
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience, Phase
-from symsync.remotes.base import Remote
+from symsync.remotes.base import MakeDirectories, Remote, RemoveDirectories, Rename, Stat
 from symsync.remotes.tree import below
 from symsync.retention import Retention, owner
 from symsync.statestore import HubStore
@@ -47,6 +48,8 @@ PATIENCE = 900.0
 
 DISPLACED = "old"
 
+_ASIDE = "kept-"
+
 _TRIES = 5
 """How often renames are taken up again over a new connection."""
 
@@ -71,45 +74,77 @@ class Fence:
         self._outer = f"{TEMPORARY_DIR}/{run}"
         self._staging = f"{self._outer}/{run}"
         self._held = f"{LOCK_DIR}/{run}"
+        self._folders = [self._outer, self._staging]
+        """What has to be made before the lock can be taken, and whether that is still to be done then."""
+        self._unmade = False
         self._parts: dict[str, str] = {}
         """What ended runs left of large files on their way to the hub: where it lies, by name."""
         self._made: set[str] = set()
         self._refused = 0
-        self._keeps = False
+        self._inside: set[str] = set()
+        """The versions that are kept in the lock's folder."""
+        self._passing: set[str] = set()
+        """Those that were only to pass through it, and are not known to have left it."""
         self._kept = False
+        self._has_aside = False
+        """Whether anything lies aside that should be in the trash."""
+        self._empty: bool | None = None
+        """What `release` returns once the lock has been left."""
         self.holding = False
         self.waited = False
         """Whether the lock was not to be had at once."""
+        self.added_to_trash = False
+        """Whether this run's displaced versions are in the hub's trash."""
 
     @property
     def folder(self) -> str:
         """Where this run's bytes are now."""
         return self._held if self.holding else self._staging
 
-    def prepare(self, node: str, *, sweep: bool) -> None:
-        """Make the staging folder; `sweep`: remove what ended runs of this node left, but for parts of large files."""
+    def prepare(self, node: str, *, sweep: bool, uploads: bool = True, displaces: Iterable[str] = ()) -> None:
+        """Make the staging folder, with room for the versions at the paths that the run `displaces`; where nothing
+        `uploads`, only when the lock is taken, in one breath. `sweep`: remove what ended runs of this node left, but
+        for parts of large files."""
+        self._folders += self._rooms(displaces, self._staging)
+        self._unmade = not (uploads or sweep)
+        if self._unmade:
+            return
         self._remote.expect_write()
         earlier = self._make_staging()  # an earlier round of this run left parts
         if not (sweep or earlier):
             return
+        names = [basename(entry.path) for entry in self._entries(TEMPORARY_DIR)]
         mine = [
-            join(TEMPORARY_DIR, basename(entry.path))
-            for entry in self._entries(TEMPORARY_DIR)
-            if owner(basename(entry.path)) == node.lower() and (earlier or entry.path != self._outer)
+            join(TEMPORARY_DIR, name)
+            for name in names
+            if owner(name) == node.lower() and (earlier or name != self._run)
         ]
         self._parts = self._sweep(mine)
+        self._rescue([name for name in names if name.startswith(_ASIDE)])
 
     def _make_staging(self) -> bool:
         """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
-        folders = [self._outer, self._staging]
-        problems = self._remote.make_directories(folders, mode=0o700)
-        if any(problem is not None and problem.reason is not Reason.EXISTS for problem in problems):
+        problems = self._remote.make_directories(self._folders, mode=0o700)
+        if any(map(_is_trouble, problems)):
             self._store.make_private(TEMPORARY_DIR)
-            problems = self._remote.make_directories(folders, mode=0o700)
+            problems = self._remote.make_directories(self._folders, mode=0o700)
         for problem in problems:
-            if problem is not None and problem.reason is not Reason.EXISTS:
+            if problem is not None and _is_trouble(problem):
                 raise HubError(f"{problem.path} can't be made {self._place}: {problem.detail or problem.reason}")
         return problems[0] is not None
+
+    def _rescue(self, names: Sequence[str]) -> None:
+        """What the trash could not take, or lay hidden in a broken lock, goes there as soon as it can."""
+        if not names:
+            return
+        self._store.make_private(TRASH_DIR)
+        pairs = [(join(TEMPORARY_DIR, name), join(TRASH_DIR, name.removeprefix(_ASIDE))) for name in names]
+        self._has_aside = any(self._remote.rename(pairs))
+
+    def _aside(self, label: str) -> str:
+        """A folder beside those of runs, for what has no other place; a later run finds it."""
+        self._has_aside = True
+        return f"{TEMPORARY_DIR}/{_ASIDE}{label}"
 
     def _sweep(self, folders: Sequence[str]) -> dict[str, str]:
         """Remove staging folders with all that lies in them, but for parts of large files: where those lie, by name."""
@@ -178,6 +213,10 @@ class Fence:
             if holder == self._run:
                 continue  # what an earlier try asked for was done late
             now = time.monotonic()
+            if now - started > PATIENCE:
+                raise HubLocked(
+                    f"{_who(holder)} has held the lock {self._place} for {now - started:.0f} s; try again later"
+                )
             if sign != last:
                 last, seen_alive = sign, now
             # The local lock lets only one run of this node live, and that is this one.
@@ -185,24 +224,29 @@ class Fence:
             if mine or now - seen_alive > (STALE_AFTER if holder is not None else min(STALE_AFTER, EMPTY_AFTER)):
                 tried.add(holder or "")
                 restored = self._break(holder, len(tried)) or restored
-                last = None
+                last = object()  # unlike any sign: whoever is in it then is watched anew
                 continue
-            if now - started > PATIENCE:
-                raise HubLocked(
-                    f"{_who(holder)} has held the lock {self._place} for {now - started:.0f} s; try again later"
-                )
-            self._audience.phase(
-                Phase.WAITING, f"{_who(holder)} is at work {self._place}, waiting for {now - started:.0f} s"
-            )
+            if holder is not None:
+                what = f"{_who(holder)} is at work {self._place}"
+            else:
+                what = f"the lock {self._place} is not to be had"
+            self._audience.phase(Phase.WAITING, f"{what}, waiting for {now - started:.0f} s")
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 5.0)
         return restored
 
     def _try(self) -> bool:
         self._remote.expect_write()
-        (problem,) = self._remote.rename([(self._outer, LOCK_DIR)])
-        if problem is not None:
+        making = [MakeDirectories(self._folders, 0o700)] if self._unmade else []
+        *made, (problem,) = self._remote.together([*making, Rename([(self._outer, LOCK_DIR)])])
+        self._unmade = False
+        if any(map(_is_trouble, itertools.chain.from_iterable(made))):
+            self._make_staging()
+            return self._try()
+        if isinstance(problem, Problem):
             lock, held, outer = self._remote.stat([LOCK_DIR, self._held, self._outer])
+            if isinstance(held, Found) and isinstance(outer, Found):
+                self._sweep([self._outer])  # made once more, for nobody knew
             if not isinstance(held, Found):  # it is where the reply alone was lost
                 if isinstance(lock, Found):
                     self._refused = 0
@@ -214,6 +258,7 @@ class Fence:
                     f"{self._outer} can't be renamed to {LOCK_DIR} {self._place}: {problem.detail or problem.reason}"
                 )
         self.holding = True
+        self._made.update(self._held + folder.removeprefix(self._staging) for folder in self._folders[2:])
         return True
 
     def _signs(self) -> tuple[str | None, object]:
@@ -244,10 +289,27 @@ class Fence:
                 self._save_parts(join(LOCK_DIR, loot))
             self._remove_tree(join(LOCK_DIR, loot))
             # What no listing shows (names with a dot, on some hubs) stays in it, and must not keep the lock for ever.
-            self._remote.rename([(join(LOCK_DIR, loot), f"{TEMPORARY_DIR}/kept-{loot}")])
+            (problem,) = self._remote.rename([(join(LOCK_DIR, loot), f"{TEMPORARY_DIR}/{_ASIDE}{loot}")])
+            self._has_aside = self._has_aside or problem is None
             self._audience.note(f"the lock of {_who(holder)} was left behind and has been taken away")
+        else:
+            self._clear_strays(number)
         self._remote.remove_directories([LOCK_DIR])
         return restored
+
+    def _clear_strays(self, number: int) -> None:
+        """Move out of a lock in which nobody is what no run has put there. Raises HubError where the lock itself is
+        nothing of the kind."""
+        (lock,) = self._remote.stat([LOCK_DIR])
+        if isinstance(lock, Found) and lock.kind is not Kind.DIRECTORY:
+            raise HubLocked(f"{LOCK_DIR} {self._place} is no directory, so no run made it; move it away by hand")
+        strays = [entry.path for entry in self._entries(LOCK_DIR)]
+        if strays:
+            aside = self._aside(f"{self._run}x{number}")
+            self._remote.make_directories([aside], mode=0o700)
+            self._remote.rename([(path, f"{aside}/{basename(path)}") for path in strays])
+            names = ", ".join(shown(basename(path)) for path in strays)
+            self._audience.note(f"{names}: no run has put that into {LOCK_DIR} {self._place}, it lies in {aside} now")
 
     def _save_parts(self, folder: str) -> bool:
         """Large files that arrived and did not take their places go back to where this node's next plan finds them, but
@@ -286,11 +348,15 @@ class Fence:
             self._remote.remove_files(files)
         self._remote.remove_directories([*sorted(folders, reverse=True), top])
 
-    def make_room(self, paths: Sequence[str], *, passing: bool = False) -> None:
-        """Make the folders in which the versions at `paths` will be kept, or which they only pass through."""
-        self._keeps = self._keeps or (bool(paths) and not passing)
-        wanted = [self.displaced(path) for path in paths]
-        folders = sorted({up for path in wanted for up in ancestors(path) if len(up) > len(self._held)} - self._made)
+    @staticmethod
+    def _rooms(paths: Iterable[str], top: str) -> list[str]:
+        """The folders below `top` that hold what is displaced from `paths`."""
+        kept = [f"{top}/{DISPLACED}/{path}" for path in paths]
+        return sorted({up for path in kept for up in ancestors(path) if len(up) > len(top)})
+
+    def make_room(self, paths: Sequence[str]) -> None:
+        """Make the folders for versions that were not announced to `prepare`."""
+        folders = [folder for folder in self._rooms(paths, self._held) if folder not in self._made]
         if folders:
             problems = self._remote.make_directories(folders)
             failed = next((p for p in problems if p is not None and p.reason is not Reason.EXISTS), None)
@@ -299,9 +365,29 @@ class Fence:
                 raise HubRefused(f"the hub does not let us make {failed.path}: {failed.detail or failed.reason}")
             self._made.update(folders)
 
+    def displace(self, paths: Sequence[str]) -> list[tuple[Problem | None, Found | Problem | None]]:
+        """Rename versions into the lock's folder, and look at each there. Raises LockLostError where the folder was
+        taken away."""
+        pairs = [(path, self.displaced(path)) for path in paths]
+        kept = [new for _, new in pairs]
+        renamed, looks = self._remote.together([Rename(pairs), Stat(kept)])
+        problems = [outcome if isinstance(outcome, Problem) else None for outcome in renamed]
+        self._inside.update(new for new, problem in zip(kept, problems, strict=True) if not _is_undone(problem))
+        if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
+            self.verify()
+        if any(isinstance(look, Problem) for look in looks):
+            looks = self._remote.stat(kept)
+        return list(zip(problems, looks, strict=True))
+
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         """Renames under the lock. Raises LockLostError where the folder was taken away."""
         problems = self._rename_again(pairs, self._remote.rename(pairs))
+        for (old, new), problem in zip(pairs, problems, strict=True):
+            if problem is None:
+                self._inside.discard(old)
+                self._passing.discard(old)
+            if new.startswith(f"{self._held}/{DISPLACED}/") and not _is_undone(problem):
+                self._passing.add(new)
         if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
             self.verify()
         return problems
@@ -341,32 +427,50 @@ class Fence:
     def settle(self, *, keep_trash: bool) -> None:
         """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one.
         Raises LockLostError where somebody has put it back already."""
-        self._remote.expect_write()
-        # Where versions only passed through, all folders are empty; one that is not still holds a version.
-        if self._made and (self._keeps or any(self._remote.remove_directories(sorted(self._made, reverse=True)))):
+        if self._inside or self._passing:
             old = f"{self._held}/{DISPLACED}"
-            if keep_trash or not self._keeps:
+            if keep_trash or self._passing:
+                self._remote.expect_write()
                 self._keep(old, self._run)
+                self.added_to_trash = True
             else:
                 self.rename([(old, self._outer)])
                 self._remove_tree(self._outer)
+            self._made.clear()
         self._kept = True
+
+    def leave(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        """Let the next node in, once all is settled, and look at `paths` in the same breath."""
+        looks, problems = self._remote.together([Stat(paths), RemoveDirectories(self._own_folders())])
+        self._left(problems)
+        return self._remote.stat(paths) if any(isinstance(look, Problem) for look in looks) else looks
 
     def release(self) -> bool:
         """Let the next node in; where all was not settled, what was displaced and not replaced goes back first. Returns
         whether nothing is left that a later run could use or would have to remove."""
+        if self._empty is not None:
+            return self._empty
         if not self.holding:
-            return not self._sweep([self._outer])
+            return self._unmade or not self._sweep([self._outer])
         if self._made and not self._kept:
             self._put_back(self._held, self._run)
-        problem, _ = self._remote.remove_directories([self._held, LOCK_DIR])
-        left = problem is not None and problem.reason is not Reason.ABSENT
+        return self._left(self._remote.remove_directories(self._own_folders()))
+
+    def _own_folders(self) -> list[str]:
+        """All that is to be removed when the lock is left, and can be where nothing lies in it."""
+        return [*sorted(self._made, reverse=True), self._held, LOCK_DIR]
+
+    def _left(self, problems: Sequence[object]) -> bool:
+        """The lock's folders were told to go; see to what keeps them. Returns what `release` does."""
+        *_, problem, _ = problems
+        left = isinstance(problem, Problem) and problem.reason is not Reason.ABSENT
         if left:
             left = self._save_parts(self._held)
             self._remove_tree(self._held)
             self._remote.remove_directories([LOCK_DIR])
         self.holding = False
-        return not left
+        self._empty = not (left or self._has_aside)
+        return self._empty
 
     def _keep(self, folder: str, label: str) -> None:
         """Move displaced versions to the trash, or aside where the hub's trash can't take them."""
@@ -378,24 +482,29 @@ class Fence:
         if problem is not None and self.holding:
             self.verify()
         if problem is not None:
-            aside = f"{TEMPORARY_DIR}/kept-{label}"
+            aside = self._aside(label)
             self._remote.rename([(folder, aside)])
             self._audience.note(f"the hub's trash can't take {target}, it stays in {aside}: {problem.detail}")
-
-    @property
-    def has_displaced(self) -> bool:
-        """Whether anything was displaced in this run."""
-        return bool(self._made)
 
     def prune_trash(self, retention: Retention) -> None:
         """Remove from the hub's trash what has outlived its time; sizes are asked for only if this run added to it."""
         labels = [basename(entry.path) for entry in self._entries(TRASH_DIR)]
-        for label in retention.outlived(labels, time.time(), self._size_of if self._made else lambda _: 0):
+        for label in retention.outlived(labels, time.time(), self._size_of if self.added_to_trash else lambda _: 0):
             self._remove_tree(join(TRASH_DIR, label))
 
     def _size_of(self, label: str) -> int:
         tree, _ = below(self._remote, [join(TRASH_DIR, label)])
         return sum(entry.stamp.size for entry in tree.values())
+
+
+def _is_trouble(problem: object) -> bool:
+    """Whether a folder could not be made for another reason than that it is there."""
+    return isinstance(problem, Problem) and problem.reason is not Reason.EXISTS
+
+
+def _is_undone(problem: Problem | None) -> bool:
+    """Whether a rename has certainly not taken place."""
+    return problem is not None and problem.reason is not Reason.LOST
 
 
 def _is_run(entry: Found) -> bool:

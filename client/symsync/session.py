@@ -9,7 +9,7 @@ commit    fold what was reached into the state; on the hub, then here      core,
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -22,6 +22,7 @@ from symsync.core.steps import Decision, Outcome, Then, Transfer
 from symsync.core.values import Scan, Side
 from symsync.events import Audience, Phase, Result
 from symsync.execute import FRESH_NS, Execution, unfinished
+from symsync.execute.on_hub import displaced_by
 from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
@@ -35,6 +36,7 @@ from symsync.statestore import HubStore, Met, NodeStore, Question, Recorded
 from symsync.survey import View, survey
 from symsync_protocol.errors import HubError, HubRefused, Stopped
 from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR
+from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Generation, Intent, PairState
 
 __all__ = ["Meeting", "meet", "preview", "run"]
@@ -160,7 +162,7 @@ class _Session:
                 self._nodes.remember(pairing.there.name, view.met)
             return _result(pairing, view, None, [], 0), False
         self._announce_plan(view.decisions)
-        with self._fenced(pairing) as fence, self._own_lock() as own:
+        with self._fenced(pairing, view.decisions) as fence, self._own_lock() as own:
             execution = Execution(
                 view.decisions,
                 self._folder,
@@ -194,15 +196,16 @@ class _Session:
         return True
 
     @contextmanager
-    def _fenced(self, pairing: Pairing) -> Iterator[Fence | None]:
-        """This run's staging folder and lock on the hub, None where nothing is written there."""
+    def _fenced(self, pairing: Pairing, decisions: Sequence[Decision] = ()) -> Iterator[Fence | None]:
+        """This run's staging folder and lock on the hub for these decisions, None where nothing is written there."""
         if not self._writes_hub:
             yield None
             return
         fence, hub = Fence(pairing.remote, self._label, self._audience), pairing.there.name
         left = self._nodes.staging(hub) or pairing.ground.standing is not Standing.NORMAL
         try:
-            fence.prepare(self._settings.node, sweep=left)
+            displaces = displaced_by(decisions)
+            fence.prepare(self._settings.node, sweep=left, uploads=any(map(_uploads, decisions)), displaces=displaces)
             yield fence
         finally:
             with suppress(HubError):
@@ -247,7 +250,7 @@ class _Session:
             self._take_locks(pairing, fence, own)
             self._introduce(pairing)
             own.verify()
-            self._record(pairing, HubStore(pairing.remote), fence, state, pairing.hub_file, view.met)
+            self._record(pairing, self._hub_store(pairing), fence, state, pairing.hub_file, view.met)
 
     def _anything(self, pairing: Pairing, view: View) -> bool:
         """Whether there is anything to do or to record."""
@@ -271,7 +274,7 @@ class _Session:
         """Take the locks, announce, act, and record: on the hub, then here."""
         hub = pairing.there.name
         generation = next_generation(pairing.ground, os.urandom(16))
-        store = HubStore(pairing.remote)
+        store = self._hub_store(pairing)
         self._take_locks(pairing, fence, own)
         if fence is not None:
             pairing.remote.refresh()
@@ -297,8 +300,13 @@ class _Session:
             fence.settle(keep_trash=self._settings.trash.keep)
         own.verify()
         pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
-        self._record(pairing, store, fence, state, file, replace(view.met, clock_offset_ns=offset, pruned=pruned))
+        met = replace(view.met, clock_offset_ns=offset, appends=store.appends, pruned=pruned)
+        self._record(pairing, store, fence, state, file, met)
         return agreement, outcomes
+
+    def _hub_store(self, pairing: Pairing) -> HubStore:
+        """The hub's states; once a day it is tried again whether the hub can append by now."""
+        return HubStore(pairing.remote, appends=pairing.met.appends or time.time() - pairing.met.pruned >= _DAY)
 
     def _record(
         self,
@@ -315,7 +323,9 @@ class _Session:
         met = replace(met, local=state.generation.id if pairing.tracked else b"")
         if fence is not None and self._records_on_hub:
             # The change is that against what lies there, which may be older than what counts here.
-            file = store.record(self._settings.node, pairing.hub_state if normal else None, state, file)
+            # The last act under the lock, which nobody else need wait for any more.
+            held = pairing.hub_state if normal else None
+            file = store.record(self._settings.node, held, state, file, fence.leave)
             token = state.generation.id
             met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
         self._nodes.save(hub, pairing.node_file if normal else None, state)
@@ -329,7 +339,7 @@ class _Session:
 
     def _announce(
         self, store: HubStore, pairing: Pairing, view: View, generation: Generation, fence: Fence
-    ) -> tuple[Recorded, Question | None]:
+    ) -> tuple[Recorded, Question]:
         """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make; and
         what is still to be asked about that."""
         if pairing.new_hub:
@@ -370,7 +380,7 @@ class _Session:
 
     def _prunes(self, view: View, fence: Fence | None) -> bool:
         """Whether the hub's trash is looked through: when something was added to it, else once a day."""
-        return fence is not None and (fence.has_displaced or time.time() - view.met.pruned >= _DAY)
+        return fence is not None and (fence.added_to_trash or time.time() - view.met.pruned >= _DAY)
 
 
 def _fresh(began: int, offset: int) -> Fresh:
@@ -390,6 +400,14 @@ def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journa
     entries = {path: entry for path, entry in agreement.entries.items() if base.entries.get(path) is not entry}
     conflicts = {path: c for path, c in agreement.conflicts.items() if base.conflicts.get(path) is not c}
     return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True)
+
+
+def _uploads(decision: Decision) -> bool:
+    """Whether a decision sends a file to the hub."""
+    return any(
+        isinstance(step, Transfer) and step.on is Side.THERE and step.source.kind is Kind.FILE
+        for step in decision.steps
+    )
 
 
 def _announcement(decisions: list[Decision]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,6 +90,8 @@ class Met:
     others: Mapping[str, Other] = field(default_factory=dict)
     clock_offset_ns: int = 0
     """The hub's clock minus this machine's, when it was last read."""
+    appends: bool = True
+    """Whether the hub could append to files when it was last tried."""
     pruned: int = 0
     """When this node last looked through the hub's trash, in seconds since 1970."""
 
@@ -217,7 +219,8 @@ class NodeStore:
             others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
             offset, pruned = int(raw["offset"]), int(raw["pruned"])
             generation, local = bytes(raw["generation"]), bytes(raw["local"])
-            return Met(bytes(raw["hub"]), own, generation, local, others, offset, pruned)
+            appends = bool(raw["appends"])
+            return Met(bytes(raw["hub"]), own, generation, local, others, offset, appends, pruned)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
             return Met()
 
@@ -231,6 +234,7 @@ class NodeStore:
             "local": met.local,
             "others": others,
             "offset": met.clock_offset_ns,
+            "appends": met.appends,
             "pruned": met.pruned,
         }
         self._replace(self._dir / f"_met.{hub}", msgpack.packb(table, unicode_errors="surrogateescape"))
@@ -284,6 +288,10 @@ def _writing(path: Path) -> Iterator[None]:
         raise NodeError(f"{path}: can't be written: {reason}; what was done is found again by the next run") from error
 
 
+Look = Callable[[Sequence[str]], list[Found | Problem | None]]
+"""As `Remote.stat`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A path on the hub that is to be looked at soon, along with others, and who wants to know what lies there."""
@@ -306,10 +314,17 @@ class StateFolder:
 class HubStore:
     """`.sync.state/` of the hub."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, *, appends: bool = True) -> None:
+        """`appends`: whether it is worth trying to append."""
         self._remote = remote
+        self._tries_append = appends
         self.clock_offset_ns: int | None = None
         """The hub's clock minus this machine's, known once something was written."""
+
+    @property
+    def appends(self) -> bool:
+        """Whether this hub can append, as far as known now."""
+        return self._tries_append and self._remote.traits.appends
 
     def identity(self) -> Identity | None:
         """The hub's name and id, None before its first meeting. Raises StateDamaged."""
@@ -367,41 +382,46 @@ class HubStore:
 
     def announce(
         self, node: str, intent: Intent, held: PairState | None, file: Recorded | None
-    ) -> tuple[Recorded, Question | None]:
+    ) -> tuple[Recorded, Question]:
         """Append `intent` to the node's state file, which is made where there is none.
 
-        `held` is the state in it, in the node's view. What was appended is still to be looked at, before anything is
+        `held` is the state in it, in the node's view. What was written is still to be looked at, before anything is
         done.
         """
+        grown = None
         if file is not None and not file.torn:
             grown = self._append(node, file, encode_intent(intent, rewrites=file.rewrites, offset=file.size))
-            if grown is not None:
-                path, size = f"{STATE_DIR}/{node}", grown.size
-                return grown, Question(path, lambda found: self._grew(path, size, found))
-        return self._write_anew(node, held, file, intent), None
+        grown = grown or self._write_anew(node, held, file, intent)
+        path, size = f"{STATE_DIR}/{node}", grown.size
+        return grown, Question(path, lambda found: self._grew(path, size, found))
 
-    def record(self, node: str, held: PairState | None, state: PairState, file: Recorded | None) -> Recorded:
+    def record(
+        self, node: str, held: PairState | None, state: PairState, file: Recorded | None, look: Look
+    ) -> Recorded:
         """Record `state`, in the node's view, swapped: appended where the hub can and it is worth it, else anew.
 
-        `held` is the state in the file, None where the new one does not follow from it.
+        `held` is the state in the file, None where the new one does not follow from it. `look` is how the file is
+        looked at then: it may bring along what else is to be done at the end.
         """
+        grown = None
         if file is not None and held is not None and not _worth(file):
             change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
             grown = self._append(node, file, change)
-            if grown is not None:
-                self._look(f"{STATE_DIR}/{node}", grown.size)
-                return grown
-        return self._write_anew(node, state, file, None)
+        grown = grown or self._write_anew(node, state, file, None)
+        path = f"{STATE_DIR}/{node}"
+        (found,) = look([path])
+        self._grew(path, grown.size, found)
+        return grown
 
     def _append(self, node: str, file: Recorded, data: bytes) -> Recorded | None:
         """None where this hub can't append, which may show itself only now."""
         path = f"{STATE_DIR}/{node}"
-        if not self._remote.traits.appends:
+        if not self.appends:
             return None
         try:
             self._remote.append(path, data)
         except HubRefused:
-            if self._remote.traits.appends:
+            if self.appends:
                 raise
             return None
         return replace(file, size=file.size + len(data))
@@ -411,10 +431,6 @@ class HubStore:
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
         self._replace(f"{STATE_DIR}/{node}", data)
         return Recorded(len(data), rewrites, len(data))
-
-    def _look(self, path: str, size: int) -> None:
-        (found,) = self._remote.stat([path])
-        self._grew(path, size, found)
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
         """Verify the size of what was just written, and read the hub's clock off it."""
@@ -433,7 +449,6 @@ class HubStore:
             (problem,) = self._remote.rename([(new, path)])
         if problem is not None:
             raise HubError(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
-        self._look(path, len(data))
 
 
 def _first_rewrite() -> int:

@@ -25,6 +25,7 @@ from places import Address, Server, UnavailableError, link, server
 
 from symsync import session
 from symsync.events import Audience
+from symsync.execute import Execution
 from symsync.execute.on_hub import OnHub
 from symsync.fence import Fence
 from symsync.remotes.location import Location, Protocol, Tls
@@ -35,10 +36,11 @@ PARTS: dict[str, list[tuple[type, str]]] = {
         (Fence, "prepare"),
         (Fence, "acquire"),
         (Fence, "verify"),
+        (Fence, "displace"),
         (Fence, "settle"),
         (Fence, "release"),
     ],
-    "second look": [(OnHub, "_look"), (OnHub, "_verify")],
+    "second look": [(Execution, "_look_again")],
     "intent": [(session._Session, "_announce")],
     "renames": [(OnHub, "_put")],
 }

@@ -12,6 +12,7 @@ from contract.tree import (
     RemovalContract,
     RenameContract,
     StatContract,
+    TogetherContract,
 )
 
 
@@ -43,6 +44,7 @@ class ConnectionContract(Bench):
 class RemoteContract(
     ListingContract,
     StatContract,
+    TogetherContract,
     DirectoryContract,
     RenameContract,
     RemovalContract,

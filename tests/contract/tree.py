@@ -20,8 +20,16 @@ from contract.bench import (
     reasons,
     there,
 )
-from symsync.core.values import Problem, Reason
-from symsync.remotes.base import Attributes, Remote, Store
+from symsync.core.values import Found, Problem, Reason
+from symsync.remotes.base import (
+    Attributes,
+    MakeDirectories,
+    Remote,
+    RemoveDirectories,
+    Rename,
+    Stat,
+    Store,
+)
 from symsync_protocol.stamps import Kind
 
 DEPTH = 40
@@ -101,6 +109,43 @@ class ListingContract(Bench):
         assert (set() if remote.traits.hides_dots else {".d", ".f"}) == names(remote)
         assert (Kind.DIRECTORY, Kind.FILE) == (there(remote, ".d").kind, there(remote, ".f").kind)
         assert {".d/plain"} == names(remote, ".d")
+
+
+class TogetherContract(Bench):
+    """What is asked together is done as if each had waited for the one before, whatever came of that."""
+
+    def test_displaced_and_seen(self, remote: Remote, sources: Sources) -> None:
+        """A look that follows a rename shows what was renamed, with the stamp that it had."""
+        make(remote, "kept")
+        put(remote, sources, "f", b"of before")
+        before = there(remote, "f").stamp
+        pairs = [("f", "kept/f"), ("gone", "kept/gone")]
+        renamed, looks = remote.together([Rename(pairs), Stat(["kept/f", "kept/gone", "f"])])
+        assert [None, Reason.ABSENT] == reasons(look for look in renamed if not isinstance(look, Found))
+        assert [before, None, None] == [look.stamp if isinstance(look, Found) else look for look in looks]
+
+    def test_made_and_renamed(self, remote: Remote) -> None:
+        """Folders are made before one is renamed; those that are there already keep nothing from being done."""
+        make(remote, "new")
+        made, renamed = remote.together([MakeDirectories(["new", "new/in"], 0o700), Rename([("new", "lock")])])
+        assert [Reason.EXISTS, None] == reasons(look for look in made if not isinstance(look, Found))
+        assert [None] == renamed
+        assert ({"lock"}, {"lock/in"}) == (names(remote), names(remote, "lock"))
+
+    def test_looked_at_and_left(self, remote: Remote, sources: Sources) -> None:
+        """The look comes before the removal; a folder that holds something stays, with the reason."""
+        make(remote, "a", "a/b", "full")
+        put(remote, sources, "full/f")
+        looks, removed = remote.together([Stat(["a/b", "full/f"]), RemoveDirectories(["a/b", "a", "full"])])
+        assert [Kind.DIRECTORY, Kind.FILE] == [look.kind for look in looks if isinstance(look, Found)]
+        gone = reasons(look for look in removed if not isinstance(look, Found))
+        assert [None, None] == gone[:2] and gone[2] in (Reason.NOT_EMPTY, Reason.DENIED, Reason.OTHER)
+        assert {"full"} == names(remote)
+
+    def test_nothing_together(self, remote: Remote) -> None:
+        """No requests, and requests for nothing."""
+        assert [] == remote.together([])
+        assert [[], []] == remote.together([Stat([]), Rename([])])
 
 
 class StatContract(Bench):

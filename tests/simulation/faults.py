@@ -66,6 +66,9 @@ class Fault(StrEnum):
     """Somebody else does something before it."""
 
 
+_ENDLESS = 20_000
+"""Uses of either side after which a run will never end: the longest that do take some hundred."""
+
 _ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, Fault.REFUSED, Fault.HALF)
 _OF_LISTINGS = (Fault.SHORT, Fault.SILENT, Fault.UNLISTED)
 
@@ -119,6 +122,7 @@ class Faults:
     happened: bool = False
     """Whether the fault was met: runs with fewer effects end as if there were none."""
     _listings: int = 0
+    _asked: int = 0
     _ended: bool = False
     _cut: bool = False
 
@@ -132,6 +136,8 @@ class Faults:
         """Raise Crash again where something in a `finally` still wants to have an effect."""
         if self._ended:
             raise Crash
+        self._asked += 1
+        assert self._asked < _ENDLESS, "a run that never ends"
 
     @contextmanager
     def on_hub(self, what: str) -> Iterator[Fault | None]:

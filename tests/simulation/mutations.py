@@ -3,7 +3,7 @@
 A protection that no history misses is not tested: `python -m simulation --mutation NAME` looks for one that does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,6 +61,7 @@ class _OpenFence(Fence):
         self._held = self._staging
 
     def _try(self) -> bool:
+        self._remote.make_directories(self._folders)
         (problem,) = self._remote.make_directories([LOCK_DIR])
         if problem is None:
             self._remote.make_directories([join(LOCK_DIR, self._run)])
@@ -72,16 +73,21 @@ class _OpenFence(Fence):
         self._remove_tree(LOCK_DIR)
         return holder is None
 
-    def release(self) -> None:
+    def leave(self, paths: Sequence[str]) -> list[Any]:
+        self.release()
+        return self._remote.stat(paths)
+
+    def release(self) -> bool:
         if self.holding:
             self._remove_tree(LOCK_DIR)
         self._remove_tree(self._outer)
         self.holding = False
+        return True
 
 
 def _taken_without_asking(fence: Fence) -> bool:
     """`Fence._try` that enters a lock which another holds."""
-    fence._remote.make_directories([LOCK_DIR])
+    fence._remote.make_directories([LOCK_DIR, *fence._folders])
     (problem,) = fence._remote.rename([(fence._staging, fence._held)])
     fence._remote.remove_directories([fence._outer])
     fence.holding = problem is None
@@ -180,7 +186,7 @@ _DELETION_WINS = {
 MUTATIONS: dict[str, Mutation] = {
     "second-look-hub": Mutation(
         "on the hub, each target is looked at again under the lock",
-        {"symsync.execute.on_hub.OnHub._look": _nothing},
+        {"symsync.execute.on_hub.OnHub.judge": _nothing},
         "lost",
         """
             nodes=a
@@ -190,7 +196,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "displaced-look-hub": Mutation(
         "on the hub, a displaced version that is not what the plan saw goes back",
-        {"symsync.execute.on_hub.OnHub._verify": _nothing},
+        {"symsync.execute.on_hub.OnHub._is_another": lambda *_: False},
         "overrun",
         """
             nodes=a

@@ -7,11 +7,11 @@ import pytest
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience
-from symsync.fence import EMPTY_AFTER, STALE_AFTER, Fence, LockLostError
+from symsync.fence import DISPLACED, EMPTY_AFTER, PATIENCE, STALE_AFTER, Fence, LockLostError
 from symsync.remotes.base import Traits
 from symsync.remotes.memory import MemoryHub, MemoryRemote
-from symsync_protocol.errors import HubError
-from symsync_protocol.names import LOCK_DIR
+from symsync_protocol.errors import HubError, HubLocked
+from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
 
 RUN = "20261120T120000Z-paris-00000001"
 
@@ -193,3 +193,78 @@ def test_who_finds_the_lock_taken_comes_in_when_the_other_has_left(hub: MemoryHu
     paris = prepared(MemoryRemote(hub), RUN)
     paris.acquire()
     assert (False, True, []) == (oslo.holding, paris.holding, clock.seen)
+
+
+def test_what_no_run_put_into_the_lock_is_moved_out_of_it(hub: MemoryHub, clock: Waiting) -> None:
+    """A file manager's note in an empty lock would else keep everybody out, for ever."""
+    remote = MemoryRemote(hub)
+    remote.make_directories([LOCK_DIR])
+    remote.write(f"{LOCK_DIR}/.DS_Store", b"where the icons are")
+    fence = prepared(remote, RUN)
+    fence.acquire()
+    assert fence.holding
+    assert EMPTY_AFTER < clock.now < STALE_AFTER
+    assert b"where the icons are" == hub.content(f"{TEMPORARY_DIR}/kept-{RUN}x1/.DS_Store")
+
+
+def test_a_file_in_the_locks_place_is_named(hub: MemoryHub, clock: Waiting) -> None:
+    """No run has made it, so that somebody may want it; nobody waits for ever."""
+    remote = MemoryRemote(hub)
+    remote.write(LOCK_DIR, b"not a lock")
+    fence = prepared(remote, RUN)
+    with pytest.raises(HubLocked, match=r"\.sync\.lock on the hub is no directory"):
+        fence.acquire()
+    assert clock.now < STALE_AFTER
+
+
+def test_a_lock_that_can_not_be_removed_is_given_up(hub: MemoryHub, clock: Waiting) -> None:
+    """What lies in it shows in no listing, and its folder can't be had: in the end that is said."""
+
+    class Stuck(MemoryRemote):
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            return [Problem(new, Reason.EXISTS, "Directory not empty") for _old, new in pairs]
+
+        def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
+            return [Problem(path, Reason.NOT_EMPTY, "Directory not empty") for path in paths]
+
+    remote = Stuck(hub)
+    remote.make_directories([LOCK_DIR])
+    with pytest.raises(HubLocked, match="has held the lock on the hub"):
+        prepared(remote, RUN).acquire()
+    assert PATIENCE < clock.now < 2 * PATIENCE
+
+
+def test_what_the_trash_could_not_take_goes_there_later(hub: MemoryHub) -> None:
+    """Meanwhile it lies aside, and the next run of the node is told that something is left."""
+
+    class Refusing(MemoryRemote):
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            if pairs[0][1].startswith(TRASH_DIR):
+                return [Problem(pairs[0][1], Reason.DENIED, "Permission denied")]
+            return super().rename(pairs)
+
+    hub.make_file("f", b"before", None, None)
+    fence = prepared(Refusing(hub), RUN)
+    fence.acquire()
+    fence.make_room(["f"])
+    ((problem, found),) = fence.displace(["f"])
+    assert problem is None and isinstance(found, Found)
+    fence.settle(keep_trash=True)
+    assert not fence.release()
+    assert b"before" == hub.content(f"{TEMPORARY_DIR}/kept-{RUN}/f")
+    later = prepared(MemoryRemote(hub), RUN.replace("00000001", "00000002"))
+    assert later.release()
+    assert b"before" == hub.content(f"{TRASH_DIR}/{RUN}/f")
+
+
+@pytest.mark.parametrize("uploads", [False, True])
+def test_room_is_made_before_the_lock_is_taken(hub: MemoryHub, uploads: bool) -> None:
+    """What is to be displaced finds its folders, and they go with the lock where nothing came into them."""
+    fence = Fence(MemoryRemote(hub), RUN, Audience())
+    fence.prepare("paris", sweep=False, uploads=uploads, displaces=["d/e/f"])
+    fence.acquire()
+    assert f"{LOCK_DIR}/{RUN}/{DISPLACED}/d/e" in hub
+    fence.settle(keep_trash=True)
+    assert [None] == fence.leave(["nothing"])
+    assert fence.release()
+    assert LOCK_DIR not in hub and TRASH_DIR not in hub

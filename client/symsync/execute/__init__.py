@@ -21,7 +21,7 @@ from symsync.core.values import Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
-from symsync.execute.work import Arrived, Looks, Work, Workload, readable
+from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same, link_digest
 from symsync.local_files import boot, stamp_of
@@ -269,10 +269,13 @@ class Execution:
     def apply(self, also: Sequence[Question] = ()) -> None:
         """Put everything into its place. The fence, where there is one, holds the lock. What is `also` to be asked on
         the hub is asked before anything takes a place."""
-        looks = Looks(self._remote, also)
-        self._look_again(looks)
-        if self._fence is not None:
-            OnHub(self._load, self._remote, self._fence, looks, self._dirmode).apply()
+        fence = self._fence
+        hub = OnHub(self._load, self._remote, fence, self._dirmode) if fence is not None else None
+        if hub is not None:
+            hub.make_way()
+        self._look_again(hub, also)
+        if hub is not None:
+            hub.apply()
         OnNode(self._load, self._folder).apply()
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()
@@ -326,9 +329,10 @@ class Execution:
             if arrived.found is not None:
                 arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
 
-    def _look_again(self, looks: Looks) -> None:
-        """What was received must still be what the hub holds, or the state would claim what nobody saw; and what goes
-        here because it was missing there must still be missing: another node may have been about to replace it."""
+    def _look_again(self, hub: OnHub | None, also: Sequence[Question]) -> None:
+        """The second look, all in one. What was received must still be what the hub holds, or the state would claim
+        what nobody saw; what goes here because it was missing there must still be missing, for another node may have
+        been about to replace it; and what is written on the hub takes the place of what the plan saw there."""
         missing = [
             (work, step, path)
             for work, step in self._load.steps(Side.HERE, Remove, RemoveDirectory, Move)
@@ -337,17 +341,26 @@ class Execution:
         wanted = [
             (work, step) for work, step in self._load.transfers(Side.HERE) if self._load.arrived(step) is not None
         ]
-        if not missing and not wanted:
-            return
-        found = looks.at([path for _, _, path in missing] + [step.source.path for _, step in wanted])
-        for (work, step, path), now in zip(missing, found[: len(missing)], strict=True):
+        targets = hub.targets() if hub is not None else []
+        asked = [
+            *(question.path for question in also),
+            *(path for _, _, path in missing),
+            *(step.source.path for _, step in wanted),
+            *(path for _, _, path, _ in targets),
+        ]
+        found = iter(self._remote.stat(asked) if asked else [])
+        for question, now in zip(also, found, strict=False):
+            question.answer(now)
+        for (work, step, path), now in zip(missing, found, strict=False):
             if now is not None:
                 self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
-        for (work, step), now in zip(wanted, found[len(missing) :], strict=True):
+        for (work, step), now in zip(wanted, found, strict=False):
             if not is_same(step.source.stamp, now):
                 self._load.fail(
                     work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")
                 )
+        if hub is not None:
+            hub.judge(targets, list(found))
 
 
 _CUT_OFF = (Reason.CUT, Reason.LOST)

@@ -1,10 +1,12 @@
 """The hub's part of an execution: everything in batches, each a stream of requests that waits for no reply."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from symsync.core.steps import Adjust, Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
-from symsync.execute.work import Arrived, Looks, Work, Workload, readable
+from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import is_same, link_digest
 from symsync.remotes.base import Attributes, Remote
@@ -15,32 +17,35 @@ BATCH = 64
 """How many versions are replaced at a time: each is off its name for two round trips, whatever the size of the run."""
 
 
+S = TypeVar("S", Transfer, Remove)
+
+Target = tuple[Work, Step, str, Found | None]
+"""A step, the path where it acts, and what the plan saw there."""
+
+
 class OnHub:
     """The hub's part: everything in batches, each a stream of requests that waits for no reply."""
 
-    def __init__(
-        self, load: Workload, remote: Remote, fence: Fence, looks: Looks, directory_mode: int | None
-    ) -> None:
+    def __init__(self, load: Workload, remote: Remote, fence: Fence, directory_mode: int | None) -> None:
         """`directory_mode`: the bits of what is made, None: as the hub makes it."""
         self._load = load
         self._remote = remote
         self._fence = fence
-        self._looks = looks
         self._directory_mode = directory_mode
-        self._displaced: list[tuple[Work, Step, Found]] = []
         self._fresh: set[str] = set()
 
-    def apply(self) -> None:
+    def make_way(self) -> None:
+        """What comes before the second look: what stands in the way goes, and directories are made."""
         self._remove(early=True)
-        self._verify()  # before anything takes their places, for then they could not go back
         self._remove_directories(early=True)
         self._make_directories()
-        self._look()
+
+    def apply(self) -> None:
+        """All else, for the steps that the second look has left."""
         self._move()
         self._put()
         self._adjust()
         self._remove(early=False)
-        self._verify()
         self._remove_directories(early=False)
 
     def _make_directories(self) -> None:
@@ -71,9 +76,10 @@ class OnHub:
                 continue
             work.done.append(Done(step, _directory(step.path)))
 
-    def _look(self) -> None:
-        """The second look: each target must still be what the plan saw. Directories just made are known to be empty."""
-        wanted: list[tuple[Work, Step, str, Found | None]] = []
+    def targets(self) -> list[Target]:
+        """What the second look is for: each must still be what the plan saw. Directories just made are known to be
+        empty."""
+        wanted: list[Target] = []
         for work, step in self._load.steps(Side.THERE, Transfer, Move, Remove, Adjust):
             match step:
                 case Transfer() if self._load.arrived(step) is not None or step.source.kind is Kind.LINK:
@@ -87,9 +93,11 @@ class OnHub:
                     wanted.append((work, step, step.path, step.found))
                 case Remove() if not step.early:
                     wanted.append((work, step, step.path, step.found))
-        for (work, step, _, expected), now in zip(
-            wanted, self._looks.at([path for _, _, path, _ in wanted]), strict=True
-        ):
+        return wanted
+
+    def judge(self, targets: Sequence[Target], found: Sequence[Found | Problem | None]) -> None:
+        """Give up what the second look shows to be another than the plan saw."""
+        for (work, step, _, expected), now in zip(targets, found, strict=True):
             if isinstance(now, Problem):
                 self._load.fail(work, step, replace(now, path=step.path))
             elif isinstance(step, Remove) and now is None:
@@ -109,7 +117,7 @@ class OnHub:
         if not steps:
             return
         sources = [step.source.path for _, step in steps]
-        self._fence.make_room(sources, passing=True)
+        self._fence.make_room(sources)
         between = [self._fence.displaced(path) for path in sources]
         away, into = zip(sources, between, strict=True), zip(between, (step.path for _, step in steps), strict=True)
         problems = self._fence.rename([pair for both in zip(away, into, strict=True) for pair in both])
@@ -135,29 +143,41 @@ class OnHub:
         if not steps:
             return
         self._take_places([(work, step) for work, step in steps if step.replaces is None])
-        replacing = [(work, step) for work, step in steps if step.replaces is not None]
-        self._fence.make_room([step.path for _, step in replacing])
+        replacing = [(work, step, step.replaces) for work, step in steps if step.replaces is not None]
         for start in range(0, len(replacing), BATCH):
-            self._take_places(self._displace(replacing[start : start + BATCH]))
+            self._take_places(self._displace(replacing[start : start + BATCH]), replaces=True)
 
-    def _displace(self, steps: list[tuple[Work, Transfer]]) -> list[tuple[Work, Transfer]]:
-        """Rename the versions that will be replaced into the lock folder; returns the steps whose places are free now.
+    def _displace(self, steps: Sequence[tuple[Work, S, Found]]) -> list[tuple[Work, S]]:
+        """Rename versions into the lock's folder; one that is not what the plan saw goes back. Returns the steps whose
+        places are free now.
 
         In a call of its own: many servers overwrite on a rename, so a put must never follow a displacement that failed.
         """
-        ready: list[tuple[Work, Transfer]] = []
-        problems = self._fence.rename([(step.path, self._fence.displaced(step.path)) for _, step in steps])
-        for (work, step), problem in zip(steps, problems, strict=True):
+        paths = [expected.path for _, _, expected in steps]
+        self._fence.make_room(paths)
+        free: list[tuple[Work, S]] = []
+        back: list[tuple[str, str]] = []
+        for (work, step, expected), (problem, now) in zip(steps, self._fence.displace(paths), strict=True):
             if problem is not None and problem.reason is not Reason.ABSENT:
                 self._load.fail(work, step, replace(problem, path=step.path))
-                continue
-            if problem is None and step.replaces is not None:
-                self._displaced.append((work, step, step.replaces))
-            ready.append((work, step))
-        return ready
+            elif problem is None and self._is_another(expected, now):
+                back.append((self._fence.displaced(expected.path), expected.path))
+                changed = Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
+                self._load.fail(work, step, changed)
+            else:
+                free.append((work, step))
+        if back:
+            self._fence.rename(back)
+        return free
 
-    def _take_places(self, steps: list[tuple[Work, Transfer]]) -> None:
-        """Rename staged files to names that are free. Where that fails, what was displaced for it goes back."""
+    @staticmethod
+    def _is_another(expected: Found, displaced: Found | Problem | None) -> bool:
+        """Whether what was displaced is not what the plan saw."""
+        return displaced is not None and not _is_as_seen(expected, displaced)
+
+    def _take_places(self, steps: list[tuple[Work, Transfer]], *, replaces: bool = False) -> None:
+        """Rename staged files to names that are free. Where that fails, what was displaced for it (`replaces`) goes
+        back."""
         if not steps:
             return
         problems = self._fence.rename([(self._fence.held(self._staged(step)), step.path) for _, step in steps])
@@ -170,9 +190,8 @@ class OnHub:
                 work.done.append(Done(step, found, step.source, arrived.digest if arrived is not None else None))
                 continue
             self._load.fail(work, step, replace(problem, path=step.path))
-            if any(other is step for _, other, _ in self._displaced):
+            if replaces:
                 back.append((self._fence.displaced(step.path), step.path))
-                self._displaced = [entry for entry in self._displaced if entry[1] is not step]
         if back:
             self._fence.rename(back)
 
@@ -206,37 +225,12 @@ class OnHub:
 
     def _remove(self, *, early: bool) -> None:
         steps = [
-            (work, step)
+            (work, step, step.found)
             for work, step in self._load.steps(Side.THERE, Remove)
             if isinstance(step, Remove) and step.early is early
         ]
-        if not steps:
-            return
-        self._fence.make_room([step.path for _, step in steps])
-        problems = self._fence.rename([(step.path, self._fence.displaced(step.path)) for _, step in steps])
-        for (work, step), problem in zip(steps, problems, strict=True):
-            if problem is not None and problem.reason is not Reason.ABSENT:
-                self._load.fail(work, step, replace(problem, path=step.path))
-                continue
-            if problem is None:
-                self._displaced.append((work, step, step.found))
+        for work, step in self._displace(steps) if steps else []:
             work.done.append(Done(step))
-
-    def _verify(self) -> None:
-        """A displaced version that is not what the plan saw goes back, and what took its place goes away."""
-        if not self._displaced:
-            return
-        kept = [self._fence.displaced(expected.path) for _, _, expected in self._displaced]
-        displaced, self._displaced = self._displaced, []
-        for (work, step, expected), place, now in zip(displaced, kept, self._remote.stat(kept), strict=True):
-            if now is None or _is_as_seen(expected, now):
-                continue
-            undone = [(expected.path, f"{place}.undone")] if isinstance(step, Transfer) else []
-            self._fence.rename([*undone, (place, expected.path)])
-            work.done = [done for done in work.done if done.step is not step]
-            self._load.fail(
-                work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
-            )
 
     def _remove_directories(self, *, early: bool) -> None:
         steps = [
@@ -254,6 +248,20 @@ class OnHub:
             work.done.append(Done(step))
             if problem is not None and early:
                 self._load.fail(work, step, problem)
+
+
+def displaced_by(decisions: Iterable[Decision]) -> list[str]:
+    """The paths on the hub from which a plan moves versions aside."""
+    paths: list[str] = []
+    for step in (step for decision in decisions for step in decision.steps if step.on is Side.THERE):
+        match step:
+            case Move():
+                paths.append(step.source.path)
+            case Remove():
+                paths.append(step.path)
+            case Transfer() if step.replaces is not None:
+                paths.append(step.path)
+    return paths
 
 
 def _vacated(decision: Decision, step: Transfer) -> bool:

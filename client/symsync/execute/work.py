@@ -7,8 +7,6 @@ from stat import S_IRUSR
 
 from symsync.core.steps import Decision, Done, Failed, Outcome, Step, Then, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
-from symsync.remotes.base import Remote
-from symsync.statestore import Question
 from symsync_protocol.stamps import Kind
 
 
@@ -93,19 +91,3 @@ def readable(mode: int | None) -> int | None:
     """The hub's owner, whose login all nodes share, must be able to read it; the exact bits are in the state."""
     return None if mode is None else mode | S_IRUSR
 
-
-class Looks:
-    """Looks at the hub under the lock. The first brings along what else has to be asked there."""
-
-    def __init__(self, remote: Remote, also: Sequence[Question]) -> None:
-        self._remote = remote
-        self._also = also
-
-    def at(self, paths: Sequence[str]) -> list[Found | Problem | None]:
-        """What lies at each path. Raises HubError where what else was asked is not as it should be."""
-        also, self._also = self._also, ()
-        asked = [*paths, *(question.path for question in also)]
-        found = self._remote.stat(asked) if asked else []
-        for question, now in zip(also, found[len(paths) :], strict=True):
-            question.answer(now)
-        return found[: len(paths)]

@@ -102,6 +102,41 @@ class Attributes:
     mode: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MakeDirectories:
+    """`Remote.make_directories`, to be done together with others."""
+
+    paths: Sequence[str]
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDirectories:
+    """`Remote.remove_directories`, likewise."""
+
+    paths: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """`Remote.rename`, likewise."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """`Remote.stat`, likewise."""
+
+    paths: Sequence[str]
+
+
+Request = MakeDirectories | RemoveDirectories | Rename | Stat
+
+Outcomes = list[Found | Problem | None]
+"""What a request came to, as its method returns it: something found is only in a `Stat`'s."""
+
+
 class Remote(ABC):
     """One hub, connected. Use as a context manager; `close` is safe to call twice."""
 
@@ -184,6 +219,22 @@ class Remote(ABC):
     def append(self, path: str, data: bytes) -> None:
         """Append to a file, which is made where missing. Raises HubError; what arrived then is unspecified, and
         whether all arrived where it does not is for the caller to see (`stat`)."""
+
+    def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        """All of these in this order, in one round trip where the protocol allows it: each is done whatever came of
+        those before it. What a `Stat` among them leaves in doubt is looked at when all is done."""
+        return [self._one_of(request) for request in requests]
+
+    def _one_of(self, request: Request) -> Outcomes:
+        match request:
+            case MakeDirectories():
+                return [*self.make_directories(request.paths, request.mode)]
+            case RemoveDirectories():
+                return [*self.remove_directories(request.paths)]
+            case Rename():
+                return [*self.rename(request.pairs)]
+            case Stat():
+                return self.stat(request.paths)
 
     def expect_write(self) -> None:  # noqa: B027 - most remotes write without any preparation
         """The next call makes or renames something, and then a file is written: what that takes in advance may go with

@@ -20,8 +20,11 @@ from symsync.remotes.base import (
     Attributes,
     Fetch,
     Fetched,
+    Outcomes,
     Progress,
     Remote,
+    Rename,
+    Request,
     Store,
     Stored,
     Traits,
@@ -192,6 +195,8 @@ class LinkTable(Remote):
         return self._found(path)
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        if all(path.startswith(f"{STATE_DIR}/") for pair in pairs for path in pair):
+            return self._remote.rename(pairs)  # where no links lie
         self._make_sure()
         self._know_fence(pairs)
         problems: list[Problem | None] = []
@@ -308,6 +313,17 @@ class LinkTable(Remote):
         return [
             Problem(path, Reason.NOT_EMPTY, "a symbolic link lies in it") if path in full else problems[path]
             for path in paths
+        ]
+
+    def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        if self._links or self._stale:
+            return super().together(requests)
+        for request in requests:
+            if isinstance(request, Rename):
+                self._know_fence(request.pairs)
+        return [
+            [_shown(found) if isinstance(found, Found) else found for found in outcomes]
+            for outcomes in self._remote.together(requests)
         ]
 
     def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:

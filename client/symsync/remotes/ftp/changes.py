@@ -2,12 +2,15 @@
 
 import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
+from symsync.remotes.base import MakeDirectories, Outcomes, RemoveDirectories, Rename, Request, Stat
 from symsync.remotes.ftp.attributes import mode_line
 from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
-from symsync.remotes.ftp.look import stat
+from symsync.remotes.ftp.look import Looks, stat
+from symsync.remotes.ftp.manners import Way
 from symsync.remotes.ftp.names import Names, unsendable
 from symsync.remotes.ftp.replies import Reply, reason_of
 from symsync.remotes.ftp.session import Session
@@ -19,26 +22,61 @@ Problems = list[Problem | None]
 _Order = tuple[str, ...] | Problem
 """The commands for one path, or why there are none."""
 
-
-def _in_order(session: Session, orders: Sequence[_Order]) -> list[Reply | Problem | None]:
-    """What came of each order: the first refusal, or the last reply where there was none.
-
-    None from where the connection broke on: nobody knows whether those were carried out.
-    """
-    return [
-        next((reply for reply in answers if reply.refused), answers[-1]) if isinstance(answers, list) else answers
-        for answers in _answers(session, orders)
-    ]
+_Answer = list[Reply] | Problem | None
+"""The replies to an order, None from where the connection broke on."""
 
 
-def _answers(session: Session, orders: Sequence[_Order]) -> list[list[Reply] | Problem | None]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is to be sent for one request, and how the replies are told: one for each of its paths."""
+
+    orders: list[_Order]
+    told: Callable[[Sequence[_Answer]], Outcomes]
+
+
+def together(session: Session, names: Names, requests: Sequence[Request]) -> list[Outcomes]:
+    """All commands of all requests in one write, strictly in this order. LIST tells nothing without data connections,
+    so that there each request waits for the one before."""
+    if session.manners.way is Way.LIST and len(requests) > 1:
+        return [outcomes for request in requests for outcomes in together(session, names, [request])]
+    parts = [_part(session, names, request) for request in requests]
+    answers = iter(_answers(session, [order for part in parts for order in part.orders]))
+    return [part.told(list(itertools.islice(answers, len(part.orders)))) for part in parts]
+
+
+def _part(session: Session, names: Names, request: Request) -> _Part:
+    match request:
+        case MakeDirectories():
+            return _making(session, names, request.paths, request.mode)
+        case RemoveDirectories():
+            return _removing_directories(session, request.paths)
+        case Rename():
+            return _renaming(session, names, request.pairs)
+        case Stat():
+            return _looking(session, request.paths)
+
+
+def _all_of(session: Session, part: _Part) -> Problems:
+    outcomes = part.told(_answers(session, part.orders))
+    return [outcome if isinstance(outcome, Problem) else None for outcome in outcomes]
+
+
+def _outcome(answer: _Answer) -> Reply | Problem | None:
+    """What came of an order: the first refusal, or the last reply where there was none. None where the connection broke
+    before: nobody knows whether it was carried out."""
+    if not isinstance(answer, list):
+        return answer
+    return next((reply for reply in answer if reply.refused), answer[-1])
+
+
+def _answers(session: Session, orders: Sequence[_Order]) -> list[_Answer]:
     """The replies to each order. What prepares a data connection may go with them, and is forgotten where anything was
     refused: nobody knows when the next one is wanted then."""
     lines = (line for order in orders if isinstance(order, tuple) for line in order)
     preparing = [session.data.command()] if session.prepares else []
     session.prepares = False
     replies = session.control.pipeline(itertools.chain(lines, preparing))
-    outcomes: list[list[Reply] | Problem | None] = []
+    outcomes: list[_Answer] = []
     broken = False
     for order in orders:
         if isinstance(order, Problem):
@@ -81,15 +119,25 @@ def _look(session: Session, paths: Sequence[str]) -> list[Found | Problem | None
 
 def rename(session: Session, names: Names, pairs: Sequence[tuple[str, str]]) -> Problems:
     """RNFR and RNTO for each pair (RFC 959)."""
+    return _all_of(session, _renaming(session, names, pairs))
+
+
+def _renaming(session: Session, names: Names, pairs: Sequence[tuple[str, str]]) -> _Part:
     bad = names.check(session, [new for _old, new in pairs])
-    orders: list[_Order] = [
-        unsendable(old) or bad.get(new) or (f"RNFR {session.place(old)}", f"RNTO {session.place(new)}")
-        for old, new in pairs
-    ]
-    return [
-        _told(names, new, _rename_outcome(session, old, new, outcome))
-        for (old, new), outcome in zip(pairs, _in_order(session, orders), strict=True)
-    ]
+
+    def told(answers: Sequence[_Answer]) -> Outcomes:
+        return [
+            _told(names, new, _rename_outcome(session, old, new, _outcome(answer)))
+            for (old, new), answer in zip(pairs, answers, strict=True)
+        ]
+
+    return _Part(
+        [
+            unsendable(old) or bad.get(new) or (f"RNFR {session.place(old)}", f"RNTO {session.place(new)}")
+            for old, new in pairs
+        ],
+        told,
+    )
 
 
 def _rename_outcome(session: Session, old: str, new: str, outcome: Reply | Problem | None) -> Problem | None:
@@ -123,25 +171,53 @@ def _why_not(session: Session, path: str) -> Reason:
 
 def make_directories(session: Session, names: Names, paths: Sequence[str], mode: int | None) -> Problems:
     """MKD for each path; 2xx is given to exactly one of those who try at once (measured on all common servers)."""
+    return _all_of(session, _making(session, names, paths, mode))
+
+
+def _making(session: Session, names: Names, paths: Sequence[str], mode: int | None) -> _Part:
     bad = names.check(session, paths)
     # Our own folders get their mode in the same breath; a user's that was there already is left alone.
     ours = [path for path in paths if mode is not None and session.manners.sets_modes and is_reserved(path)]
     chmods = {path: mode_line(session, path, mode) for path in ours if mode is not None}
-    orders: list[_Order] = [
-        bad.get(path) or (f"MKD {session.place(path)}", *([chmods[path]] if path in chmods else [])) for path in paths
-    ]
-    told = _answers(session, orders)
-    problems = [
-        _told(names, path, _made(session, path, answers[0] if isinstance(answers, list) else answers))
-        for path, answers in zip(paths, told, strict=True)
-    ]
-    replies = [reply for answers in told if isinstance(answers, list) for reply in answers[1:]]
-    if mode is not None and session.manners.sets_modes and session.control.alive:
-        later = [p for p, problem in zip(paths, problems, strict=True) if problem is None and p not in chmods]
-        replies += session.control.pipeline(mode_line(session, path, mode) for path in later)
-    if any(reply.unknown_command for reply in replies):
-        session.manners.sets_modes = False
-    return problems
+    manners = session.manners
+    tried = ours[-1:] if manners.way is Way.MLSD and manners.tells_absence is None and manners.tries_rnfr else ()
+    trials = {path: (f"RNFR {session.place(path)}", f"MLST {session.place(path)}") for path in tried}
+
+    def told(answers: Sequence[_Answer]) -> Outcomes:
+        for path, answer in zip(paths, answers, strict=True):
+            if path in trials and isinstance(answer, list) and answer[-2].more:
+                _learn_rnfr(session, answer[-1])
+        problems: Outcomes = [
+            _told(names, path, _made(session, path, answer[0] if isinstance(answer, list) else answer))
+            for path, answer in zip(paths, answers, strict=True)
+        ]
+        heard = {path: answer for path, answer in zip(paths, answers, strict=True) if isinstance(answer, list)}
+        replies = [answer[1] for path, answer in heard.items() if path in chmods]
+        if mode is not None and session.manners.sets_modes and session.control.alive:
+            later = [p for p, problem in zip(paths, problems, strict=True) if problem is None and p not in chmods]
+            replies += session.control.pipeline(mode_line(session, path, mode) for path in later)
+        if any(reply.unknown_command for reply in replies):
+            session.manners.sets_modes = False
+        return problems
+
+    return _Part(
+        [
+            bad.get(path)
+            or (f"MKD {session.place(path)}", *([chmods[path]] if path in chmods else []), *trials.get(path, ()))
+            for path in paths
+        ],
+        told,
+    )
+
+
+def _learn_rnfr(session: Session, following: Reply) -> None:
+    """Whether RNFR, which has the word for what is not there, may also be asked of what is: it was accepted for a
+    folder of ours, and this is the reply to the next command."""
+    session.manners.tries_rnfr = False
+    if following.ok:
+        session.manners.tells_absence = "RNFR"
+    else:
+        session.close()  # it now takes nothing but RNTO
 
 
 def _made(session: Session, path: str, outcome: Reply | Problem | None) -> Problem | None:
@@ -163,23 +239,46 @@ def _made(session: Session, path: str, outcome: Reply | Problem | None) -> Probl
 
 def remove_files(session: Session, paths: Sequence[str]) -> Problems:
     """DELE for each path."""
-    orders: list[_Order] = [unsendable(path) or (f"DELE {session.place(path)}",) for path in paths]
-    outcomes = _in_order(session, orders)
-    return [_removed(session, path, outcome) for path, outcome in zip(paths, outcomes, strict=True)]
+
+    def told(answers: Sequence[_Answer]) -> Outcomes:
+        return [_removed(session, path, _outcome(answer)) for path, answer in zip(paths, answers, strict=True)]
+
+    return _all_of(
+        session, _Part([unsendable(path) or (f"DELE {session.place(path)}",) for path in paths], told)
+    )
 
 
 def remove_directories(session: Session, paths: Sequence[str]) -> Problems:
     """RMD for each path."""
-    orders: list[_Order] = [unsendable(path) or (f"RMD {session.place(path)}",) for path in paths]
-    outcomes = _in_order(session, orders)
-    problems = []
-    for path, outcome in zip(paths, outcomes, strict=True):
-        problem = _removed(session, path, outcome)
-        doubtful = problem is not None and problem.reason in (Reason.DENIED, Reason.OTHER) and session.control.alive
-        if problem is not None and doubtful and list_one(session, path).entries:
-            problem = Problem(path, Reason.NOT_EMPTY, problem.detail)
-        problems.append(problem)
-    return problems
+    return _all_of(session, _removing_directories(session, paths))
+
+
+def _removing_directories(session: Session, paths: Sequence[str]) -> _Part:
+    def told(answers: Sequence[_Answer]) -> Outcomes:
+        return [_gone(session, path, _outcome(answer)) for path, answer in zip(paths, answers, strict=True)]
+
+    return _Part([unsendable(path) or (f"RMD {session.place(path)}",) for path in paths], told)
+
+
+def _gone(session: Session, path: str, outcome: Reply | Problem | None) -> Problem | None:
+    problem = _removed(session, path, outcome)
+    doubtful = problem is not None and problem.reason in (Reason.DENIED, Reason.OTHER) and session.control.alive
+    if problem is not None and doubtful and list_one(session, path).entries:
+        return Problem(path, Reason.NOT_EMPTY, problem.detail)
+    return problem
+
+
+def _looking(session: Session, paths: Sequence[str]) -> _Part:
+    """A look along with others; what it leaves open is looked at in its own way afterwards."""
+    looks = Looks.at(session, paths)
+
+    def told(answers: Sequence[_Answer]) -> Outcomes:
+        known = looks.told([answer if isinstance(answer, list) else [] for answer in answers])
+        rest = [path for path in dict.fromkeys(paths) if path not in known]
+        known.update(zip(rest, _look(session, rest), strict=True))
+        return [known[path] for path in paths]
+
+    return _Part([*looks.orders], told)
 
 
 def _removed(session: Session, path: str, outcome: Reply | Problem | None) -> Problem | None:

@@ -51,6 +51,14 @@ class DataConnections:
         self._harbour = harbour
         self._listener: socket.socket | None = None
         self._port: int | None = None
+        self._transfer: Transfer | None = None
+
+    def abort(self) -> None:
+        """End what is under way, from another thread, too: a server may look at nothing else before it has ended
+        (vsftpd)."""
+        self.close()
+        if self._transfer is not None:
+            self._transfer.abort()
 
     def close(self) -> None:
         """Forget what was prepared."""
@@ -102,7 +110,7 @@ class DataConnections:
             self.prepared(control.ask(self.command()))
             port, self._port = self._port, None
         control.send(command)
-        transfer = Transfer(self._harbour)
+        self._transfer = transfer = Transfer(self._harbour)
         try:
             transfer.connect(self._connect, port)
         finally:
@@ -247,6 +255,13 @@ class Transfer:
             if not reply.preliminary:
                 self._end(reply)
         return self._closing
+
+    def abort(self) -> None:
+        """Break the data connection off at once: whoever sends or receives in another thread fails."""
+        sock = self._sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
         """End the transfer before its end. Servers call that 226, 426 or 451, and some say it twice."""

@@ -1,13 +1,24 @@
 """Looking at single paths: MLST; or SIZE, MDTM and CWD; or the listing of the directory above."""
 
+import collections
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.ftp.manners import Way
 from symsync.remotes.ftp.names import unsendable
 from symsync.remotes.ftp.replies import Reply, modification_time, reason_of, size
 from symsync.remotes.ftp.session import Session
-from symsync.remotes.ftp.ways import file_stamp, mlst_row, with_times, without_times
+from symsync.remotes.ftp.ways import (
+    file_stamp,
+    learn_dots,
+    mlst_row,
+    stat_commands,
+    timed,
+    told_by_stat,
+    with_times,
+    without_times,
+)
 from symsync_protocol.names import basename, parent
 from symsync_protocol.stamps import Kind, Stamp
 
@@ -32,17 +43,86 @@ def seen(path: str, replies: Sequence[Reply]) -> Found | None:
     return None if told_size is None else Found(path, file_stamp(told_size, modification_time(replies[1])))
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Looking at some paths by commands that all go out in one write, whatever the server's way."""
+
+    session: Session
+    paths: tuple[str, ...]
+    """Those that commands can name, but for the root."""
+    parents: tuple[str, ...] = ()
+    """The directories whose listings tell of them, where the way is STAT."""
+
+    @classmethod
+    def at(cls, session: Session, paths: Iterable[str]) -> "Looks":
+        """Looks at each of `paths` once."""
+        asked = tuple(path for path in dict.fromkeys(paths) if path and not unsendable(path))
+        if session.manners.way is Way.LIST:
+            return cls(session, ())
+        parents = tuple(dict.fromkeys(map(parent, asked))) if session.manners.way is Way.STAT else ()
+        return cls(session, asked, parents)
+
+    @property
+    def orders(self) -> list[tuple[str, ...]]:
+        """The commands, in groups whose replies go to `told`."""
+        session, places = self.session, [self.session.place(path) for path in self.paths]
+        match session.manners.way:
+            case Way.MLSD:
+                word = session.manners.tells_absence
+                before = () if word in (None, "MLST") else (word,)
+                return [tuple(f"{command} {place}" for command in (*before, "MLST")) for place in places]
+            case Way.STAT:
+                times = [(f"MDTM {place}",) for place in places] if session.manners.mdtm else []
+                return [*(stat_commands(session, directory) for directory in self.parents), *times]
+            case _:
+                return [(f"SIZE {place}", f"MDTM {place}", f"CWD {place}") for place in places]
+
+    def told(self, answers: Sequence[Sequence[Reply]]) -> dict[str, Look]:
+        """What the replies leave no doubt about; a group without replies tells nothing. Raises ConnectionLost."""
+        if self.session.manners.way is Way.STAT:
+            listings, times = answers[: len(self.parents)], answers[len(self.parents) :]
+            return dict(self._listed(listings, times or [()] * len(self.paths)))
+        found: dict[str, Look] = {}
+        for path, replies in zip(self.paths, answers, strict=True):
+            entry = self._seen(path, replies)
+            if entry is not None or any(reply.says_absent for reply in replies):
+                found[path] = entry
+        return found
+
+    def _seen(self, path: str, replies: Sequence[Reply]) -> Found | None:
+        if not replies:
+            return None
+        if self.session.manners.way is Way.MLSD:
+            return seen(path, replies[-1:])
+        return Found(path, Stamp(Kind.DIRECTORY)) if replies[2].ok else seen(path, replies[:2])
+
+    def _listed(
+        self, listings: Sequence[Sequence[Reply]], times: Sequence[Sequence[Reply]]
+    ) -> Iterator[tuple[str, Look]]:
+        whole: dict[str, dict[str, Found]] = {}
+        for directory, replies in zip(self.parents, listings, strict=True):
+            listing = told_by_stat(self.session, directory, *replies) if replies else None
+            if listing is not None and listing.problem is None:
+                learn_dots(self.session, listing)
+                whole[directory] = {entry.path: entry for entry in listing.entries}
+        for path, replies in zip(self.paths, times, strict=True):
+            entries = whole.get(parent(path))
+            if entries is None or (path not in entries and _may_be_hidden(self.session, path)):
+                continue
+            entry = entries.get(path)
+            yield path, timed(entry, replies[0]) if entry is not None and replies else entry
+
+
 def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     """Each path's entry, None where there is certainly nothing, a Problem where that can't be told."""
+    looks = Looks.at(session, paths)
+    replies = session.control.pipeline(command for group in looks.orders for command in group)
+    answers = [[next(replies) for _ in group] for group in looks.orders]
+    collections.deque(replies, maxlen=0)  # to its end
     found: dict[str, Look] = {path: problem for path in paths if (problem := unsendable(path))}
-    asked = [path for path in dict.fromkeys(paths) if path not in found]
-    if session.manners.way is Way.MLSD:
-        found.update(_by_mlst(session, asked))
-        found.update(_unrenamable(session, [path for path in asked if path not in found]))
-    elif session.manners.way is Way.NLST:
-        found.update(_by_questions(session, asked))
+    found.update(looks.told(answers))
     # Listings tell links and modes besides, and, if they are whole, certainly what is not there.
-    found.update(_by_parents(session, [path for path in asked if path not in found]))
+    found.update(_by_parents(session, [path for path in dict.fromkeys(paths) if path not in found]))
     return [found[path] for path in paths]
 
 
@@ -58,14 +138,6 @@ def explained(session: Session, path: str, reply: Reply) -> Problem:
         there = stat(session, [path])[0]
         reason = Reason.ABSENT if there is None else Reason.DENIED
     return Problem(path, reason, reply.text)
-
-
-def _by_mlst(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
-    replies = session.control.pipeline(f"MLST {session.place(path)}" for path in paths)
-    for path, reply in zip(paths, replies, strict=True):
-        entry = seen(path, [reply])
-        if entry is not None or reply.says_absent:
-            yield path, entry
 
 
 def _by_questions(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
@@ -99,15 +171,20 @@ def _by_parents(session: Session, paths: Iterable[str]) -> Iterator[tuple[str, L
                 yield path, entries[path]
             elif listing.problem is not None and listing.problem.reason is not Reason.ABSENT:
                 open_ones[path] = Problem(path, listing.problem.reason, listing.problem.detail)
-            elif basename(path).startswith(".") and session.manners.hides_dots is not False:
+            elif _may_be_hidden(session, path):
                 hidden.append(path)
             else:
                 yield path, None
-    if session.manners.way is not Way.MLSD:  # where they have been asked for already
+    if session.manners.tells_absence is None or session.manners.way is not Way.MLSD:
         open_ones |= _unrenamable(session, list(open_ones))
     yield from open_ones.items()
     # Such a name may be left out of listings; three refusals say that it is not there.
     yield from {**dict.fromkeys(hidden), **dict(_by_questions(session, hidden))}.items()
+
+
+def _may_be_hidden(session: Session, path: str) -> bool:
+    """Whether listings may leave out this name."""
+    return basename(path).startswith(".") and session.manners.hides_dots is not False
 
 
 def _unrenamable(session: Session, paths: Sequence[str]) -> dict[str, Look]:

@@ -9,8 +9,10 @@ from symsync.remotes.base import (
     Attributes,
     Fetch,
     Fetched,
+    Outcomes,
     Progress,
     Remote,
+    Request,
     Store,
     Stored,
     Traits,
@@ -125,6 +127,10 @@ class FtpRemote(Remote):
         with self._before_write() as session:
             return changes.make_directories(session, self._names, paths, mode)
 
+    def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        with self._before_write() as session:
+            return changes.together(session, self._names, requests)
+
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
         return [Problem(path, Reason.KIND, "FTP has no command that makes links") for path, _target in links]
 
@@ -133,7 +139,7 @@ class FtpRemote(Remote):
             return changes.remove_files(session, paths)
 
     def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.remove_directories(session, paths)
 
     def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:

@@ -21,6 +21,9 @@ _MOST_DIRECTORIES = 32
 _MOST_BY_STAT = 1000
 """Larger directories are listed anew by LIST: Pure-FTPd cuts both off at 10,000 entries, but STAT without a word."""
 
+_NOTHING = f"{STATE_DIR}/_nothing"
+"""A name that nobody has: what is said of it shows which command has a word for what is not there."""
+
 _STATUS_CODES = (211, 212, 213)
 """With which servers answer STAT of a directory."""
 
@@ -47,7 +50,7 @@ def without_times(session: Session, directories: Sequence[str]) -> list[Listing]
     else:
         listings = [_nlst(session, directory) for directory in directories]
     for listing in listings:
-        _learn_dots(session, listing)
+        learn_dots(session, listing)
     return listings
 
 
@@ -64,15 +67,19 @@ def with_times(
         if entry.kind is Kind.FILE and wanted(entry.path) and not unsendable(entry.path)
     ]
     replies = session.control.pipeline(f"MDTM {session.place(entry.path)}" for entry in files)
-    exact = {}
-    for entry, reply in zip(files, replies, strict=True):
-        if (told := modification_time(reply)) is not None:
-            stamp = replace(entry.stamp, mtime_ns=told[0], tick_ns=told[1])
-            exact[entry.path] = replace(entry, stamp=stamp)
+    exact = {entry.path: timed(entry, reply) for entry, reply in zip(files, replies, strict=True)}
     return [
         replace(listing, entries=tuple(exact.get(entry.path, entry) for entry in listing.entries))
         for listing in listings
     ]
+
+
+def timed(entry: Found, reply: Reply) -> Found:
+    """A file with the time that MDTM told, if it did."""
+    told = modification_time(reply)
+    if told is None or entry.kind is not Kind.FILE:
+        return entry
+    return replace(entry, stamp=replace(entry.stamp, mtime_ns=told[0], tick_ns=told[1]))
 
 
 def list_jobs(session: Session, desk: Desk[str, Listing]) -> None:
@@ -114,7 +121,11 @@ def _works(session: Session, way: Way) -> bool:
     """Whether the root can be listed in this way."""
     if way is Way.MLSD:
         # MLST comes with MLSD (RFC 3659, 7.8) and needs no data connection; `unique` of the root shows loops.
-        row = mlst_row(session.control.ask(f"MLST {session.place('')}"))
+        nothing = session.place(_NOTHING)
+        root, *absent = session.control.batch(f"MLST {session.place('')}", f"MLST {nothing}", f"MDTM {nothing}")
+        row = mlst_row(root)
+        telling = (word for word, reply in zip(("MLST", "MDTM"), absent, strict=True) if reply.says_absent)
+        session.manners.tells_absence = next(telling, None)
         if row is not None and row.unique:
             session.manners.uniques[""] = row.unique
         return row is not None
@@ -215,7 +226,7 @@ def _stat(session: Session, directories: Sequence[str]) -> list[Listing]:
     """Directories by STAT, all in one pipeline: CWD first, for STAT takes its argument for a pattern."""
     sendable = [directory for directory in directories if not unsendable(directory)]
     replies = session.control.pipeline(
-        command for directory in sendable for command in (f"CWD {session.place(directory)}", "STAT -a")
+        command for directory in sendable for command in stat_commands(session, directory)
     )
     answers = dict(zip(sendable, zip(replies, replies, strict=True), strict=True))
     listings = []
@@ -224,18 +235,29 @@ def _stat(session: Session, directories: Sequence[str]) -> list[Listing]:
             listings.append(Listing(directory, problem=problem))
             continue
         entered, reply = answers[directory]
-        if entered.code in _STATUS_CODES:
-            # A name with a line end in it can end STAT's reply too early.
-            raise session.control.lost("its replies are out of step")
-        if not entered.ok:
-            listings.append(_refused_listing(session, directory, entered))
-        elif reply.refused:
-            listings.append(_refused_listing(session, directory, reply))
-        elif len(reply.lines) > _MOST_BY_STAT:
-            listings.append(_list(session, directory))
+        listing = told_by_stat(session, directory, entered, reply)
+        if listing is not None:
+            listings.append(listing)
+        elif not entered.ok or reply.refused:
+            listings.append(_refused_listing(session, directory, reply if entered.ok else entered))
         else:
-            listings.append(_from_stat(directory, reply))
+            listings.append(_list(session, directory))
     return listings
+
+
+def stat_commands(session: Session, directory: str) -> tuple[str, str]:
+    """The commands whose replies go to `told_by_stat`."""
+    return f"CWD {session.place(directory)}", "STAT -a"
+
+
+def told_by_stat(session: Session, directory: str, entered: Reply, reply: Reply) -> Listing | None:
+    """The listing that STAT gave, None where it has to be had in another way. Raises ConnectionLost."""
+    if entered.code in _STATUS_CODES:
+        # A name with a line end in it can end STAT's reply too early.
+        raise session.control.lost("its replies are out of step")
+    if not entered.ok or reply.refused or len(reply.lines) > _MOST_BY_STAT:
+        return None
+    return _from_stat(directory, reply)
 
 
 def _from_stat(directory: str, reply: Reply) -> Listing:
@@ -332,7 +354,7 @@ def _kinds(session: Session, paths: Sequence[str]) -> dict[str, Stamp]:
     return stamps
 
 
-def _learn_dots(session: Session, listing: Listing) -> None:
+def learn_dots(session: Session, listing: Listing) -> None:
     """Find out whether listings leave out dot names: one that is there has to be in the root's."""
     manners = session.manners
     if listing.problem is not None:

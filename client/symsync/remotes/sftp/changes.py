@@ -3,15 +3,25 @@
 SSH_FX_FAILURE may mean anything, so what it was about is looked at.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from symsync.core.values import Found, Problem, Reason
-from symsync.remotes.base import Attributes
+from symsync.remotes.base import (
+    Attributes,
+    MakeDirectories,
+    Outcomes,
+    RemoveDirectories,
+    Rename,
+    Request,
+    Stat,
+)
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.errors import ConnectionLost
-from symsync.remotes.sftp.look import Look, listing
+from symsync.remotes.sftp.look import Look, listing, with_targets
 from symsync.remotes.sftp.session import Session, lost, reason_of
 from symsync.remotes.sftp.wire import Code, Reply, Status
+from symsync_protocol.names import is_reserved
 from symsync_protocol.stamps import SECOND, Kind
 
 Problems = list[Problem | None]
@@ -38,9 +48,62 @@ async def why_not_made(session: Session, path: str, status: Status) -> Problem:
     return problem
 
 
+async def together(session: Session, requests: Sequence[Request]) -> list[Outcomes]:
+    """All of these, sent without waiting: the results are the same as if each had waited for the one before
+    (draft-ietf-secsh-filexfer-02, 6.1)."""
+    sent = [_wire_requests(session, request) for request in requests]
+    replies = iter(await session.replies([one for group in sent for one in group]))
+    return [
+        await _outcomes(session, request, list(itertools.islice(replies, len(group))))
+        for request, group in zip(requests, sent, strict=True)
+    ]
+
+
+def _wire_requests(session: Session, request: Request) -> list[wire.Request]:
+    match request:
+        case MakeDirectories():
+            return _mkdirs(session, request.paths, request.mode)
+        case RemoveDirectories():
+            return [wire.rmdir(session.place(path)) for path in request.paths]
+        case Rename():
+            return [wire.rename(session.place(old), session.place(new)) for old, new in request.pairs]
+        case Stat():
+            return [session.looking(path) for path in request.paths]
+
+
+async def _outcomes(session: Session, request: Request, replies: Sequence[Reply | None]) -> Outcomes:
+    match request:
+        case MakeDirectories():
+            return [*await _made(session, request.paths, replies)]
+        case RemoveDirectories():
+            return [await _rmdir_outcome(session, p, reply) for p, reply in zip(request.paths, replies, strict=True)]
+        case Rename():
+            return [*await _renamed(session, request.pairs, replies)]
+        case Stat():
+            return [await _looked(session, p, reply) for p, reply in zip(request.paths, replies, strict=True)]
+
+
+async def _looked(session: Session, path: str, reply: Reply | None) -> Look:
+    if reply is None:
+        return lost(path)
+    seen = session.seen(path, reply)
+    if not isinstance(seen, Found) or seen.kind is not Kind.LINK:
+        return seen
+    try:
+        (link,) = await with_targets(session, [seen])
+    except ConnectionLost:
+        return lost(path)
+    return link
+
+
 async def rename(session: Session, pairs: Sequence[tuple[str, str]]) -> Problems:
     """SSH_FXP_RENAME for each pair, which refuses to replace anything."""
-    replies = await session.replies([wire.rename(session.place(old), session.place(new)) for old, new in pairs])
+    return await _renamed(session, pairs, await session.replies(_wire_requests(session, Rename(pairs))))
+
+
+async def _renamed(
+    session: Session, pairs: Sequence[tuple[str, str]], replies: Sequence[Reply | None]
+) -> Problems:
     problems: Problems = []
     repeat = False
     for (old, new), reply in zip(pairs, replies, strict=True):
@@ -89,13 +152,20 @@ async def _moved(session: Session, old: str, new: str) -> bool:
 
 async def make_directories(session: Session, paths: Sequence[str], mode: int | None) -> Problems:
     """SSH_FXP_MKDIR for each path, which succeeds for exactly one of those who try at once (measured)."""
-    replies = await session.replies([wire.mkdir(session.place(path), mode) for path in paths])
-    problems = [await _mkdir_outcome(session, path, reply) for path, reply in zip(paths, replies, strict=True)]
+    problems = await _made(session, paths, await session.replies(_mkdirs(session, paths, mode)))
     if mode is not None and session.manners.sets_modes:
-        # The server's umask may have taken bits away.
-        made = [path for path, problem in zip(paths, problems, strict=True) if problem is None]
+        # The server's umask may have taken bits away; from our own folders it takes none that they need.
+        made = [p for p, problem in zip(paths, problems, strict=True) if problem is None and not is_reserved(p)]
         await session.replies([wire.setstat(session.place(path), mode) for path in made])
     return problems
+
+
+def _mkdirs(session: Session, paths: Sequence[str], mode: int | None) -> list[wire.Request]:
+    return [wire.mkdir(session.place(path), mode) for path in paths]
+
+
+async def _made(session: Session, paths: Sequence[str], replies: Sequence[Reply | None]) -> Problems:
+    return [await _mkdir_outcome(session, path, reply) for path, reply in zip(paths, replies, strict=True)]
 
 
 async def _mkdir_outcome(session: Session, path: str, reply: Reply | None) -> Problem | None:
@@ -155,7 +225,7 @@ async def _removal_outcome(session: Session, path: str, reply: Reply | None) -> 
 
 async def remove_directories(session: Session, paths: Sequence[str]) -> Problems:
     """SSH_FXP_RMDIR for each path."""
-    replies = await session.replies([wire.rmdir(session.place(path)) for path in paths])
+    replies = await session.replies(_wire_requests(session, RemoveDirectories(paths)))
     return [await _rmdir_outcome(session, path, reply) for path, reply in zip(paths, replies, strict=True)]
 
 

@@ -8,8 +8,10 @@ from symsync.remotes.base import (
     Attributes,
     Fetch,
     Fetched,
+    Outcomes,
     Progress,
     Remote,
+    Request,
     Store,
     Stored,
     Traits,
@@ -85,6 +87,9 @@ class SftpRemote(Remote):
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
         return self._once(lambda session: changes.make_directories(session, paths, mode))
+
+    def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        return self._once(lambda session: changes.together(session, requests))
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
         return self._once(lambda session: changes.make_links(session, links))
