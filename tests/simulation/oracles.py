@@ -13,7 +13,7 @@ from symsync.rules import Rules
 from symsync.statestore import HubStore, NodeStore
 from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
 from symsync_protocol.stamps import Kind
-from symsync_protocol.state import Conflict, PairState
+from symsync_protocol.state import Conflict, Copy, PairState
 
 _KEPT = tuple(f"{directory}/" for directory in (LOCK_DIR, TEMPORARY_DIR, TRASH_DIR))
 _BEING_EXCHANGED = f"{LOCK_DIR}/"
@@ -103,6 +103,28 @@ class Oracles:
         copies = {c.copy_there.path for other in others for c in other.conflicts.values() if c.copy_there}
         if spread := copies & state.entries.keys():
             raise Violation("spread", f"{node} synchronises what is another's copy: {sorted(spread)}")
+
+    def laid(self, node: str, hub: str, conflicts: Mapping[str, Conflict]) -> dict[tuple[str, bool], Copy]:
+        """The copies of open conflicts that were seen, and hold what they are recorded to hold: by the conflict's path,
+        and whether they lie on the node."""
+        trees = {here: self._places[node if here else hub].tree() for here in (True, False)}
+        return {
+            (path, here): copy
+            for path, conflict in conflicts.items()
+            for here, copy in ((True, conflict.copy_here), (False, conflict.copy_there))
+            if copy is not None and copy.stamp is not None and copy.path in trees[here]
+            if hashlib.sha256(trees[here][copy.path].content).digest() == copy.digest
+        }
+
+    def still_laid(self, laid: Mapping[tuple[str, bool], Copy], conflicts: Mapping[str, Conflict]) -> None:
+        """A copy that nobody edited, whatever its time, is the copy as long as its conflict is open."""
+        if self._ledger.disaster:
+            return
+        for (path, here), copy in laid.items():
+            conflict = conflicts.get(path)
+            now = conflict and (conflict.copy_here if here else conflict.copy_there)
+            if now is not None and now.path != copy.path:
+                raise Violation("copy", f"{copy.path} was one, and is a file now that {now.path} is")
 
     def after_run(self, node: str, hub: str, conflicts_before: Mapping[str, Conflict]) -> None:
         """What holds at the end of a run in which nothing went wrong and nobody interfered."""

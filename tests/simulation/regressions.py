@@ -365,6 +365,21 @@ _TEXTS = {
         b sync crash 10
         b delete d/.f
     """,
+    "a copy became a file of its own, for the hub showed its time by another zone": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        hub zone 7200
+    """,
+    "a copy became a file of its own, for somebody had touched it": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        a touch-copy 0
+        a touch-copy-there 0
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

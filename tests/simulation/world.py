@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
 from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
-from simulation.history import RUNS, WORLD, History, Op, Setting
+from simulation.history import COPIES, RUNS, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
 from simulation.people import Person
@@ -193,7 +193,7 @@ class World(Audience):
                 self._restore(op.place, another_disk=op.verb == "move")
             case "lose":
                 self._lose(op.place)
-            case "drop" | "drop-there" | "take" | "take-there" | "edit-copy" | "edit-copy-there":
+            case _ if op.verb.removesuffix("-there") in COPIES:
                 self._decide(op)
             case _ if op.place != WORLD and not (op.place in self.hubs and self._is_beyond(op)):
                 Person(self.places[op.place], self.ledger).do(op.verb, op.args)
@@ -251,6 +251,8 @@ class World(Audience):
                 person.rename(copy.path, path)
             case "edit-copy" if copy.path in place.shown():
                 person.write(copy.path, *rest)
+            case "touch-copy":
+                person.do("touch", (copy.path,))
 
     # Disasters
 
@@ -345,10 +347,12 @@ class World(Audience):
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
+        laid = self._oracles.laid(node, hub, known)
         result = self._run_to_its_end(settings, faults)
         if not faults.happened:
             self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
+            self._oracles.still_laid(laid, self.conflicts(node, hub))
             self._copies_stay(node, hub)
         return result
 

@@ -159,11 +159,11 @@ def _conflict(decision: Decision, outcome: Outcome, fresh: Fresh | None) -> Conf
 
 
 def _still_doubtful(copy: Copy | None, slot: Copy | None, fresh: Fresh | None) -> Copy | None:
-    """A copy that had to be read, for its stamp was too fresh: it still is where the tick lasts."""
-    doubted = slot is not None and slot.stamp is not None and not slot.stamp.settled
-    if copy is None or copy.stamp is None or not doubted or fresh is None or not fresh.covers(copy.stamp):
+    """A copy that had to be read, for its stamp was too fresh or another: it still is in doubt where the tick lasts."""
+    if copy is None or copy.stamp is None or slot is None or slot.stamp is None:
         return copy
-    return replace(copy, stamp=copy.stamp.unsettled())
+    read = not slot.stamp.settled or not same(slot.stamp, copy.stamp)
+    return replace(copy, stamp=copy.stamp.unsettled()) if read and fresh and fresh.covers(copy.stamp) else copy
 
 
 def _still_copied(conflict: Conflict | None, done: tuple[Done, ...]) -> Conflict | None:

@@ -160,9 +160,10 @@ class _Copies:
 def _own_copies(conflicts: Mapping[str, Conflict], here: Scan, there: Scan, learnt: Learnt) -> _Copies:
     def untouched(copy: Copy | None, scan: Scan, digests: Mapping[str, bytes]) -> bool:
         found = scan.entries.get(copy.path) if copy else None
-        if copy is None or found is None or copy.stamp is None or not same(copy.stamp, found.stamp):
+        if copy is None or found is None or copy.stamp is None or copy.stamp.kind != found.kind:
             return False
-        return digests.get(copy.path, copy.digest) == copy.digest
+        known = digests.get(copy.path)
+        return same(copy.stamp, found.stamp) if known is None else known == copy.digest
 
     mine = (c.copy_here for c in conflicts.values())
     theirs = (c.copy_there for c in conflicts.values())
@@ -215,7 +216,7 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Quest
         elif mine.status is Status.CHANGED and _alike(mine.found, theirs.found) and not size_only:
             here.add(pair.path)
             there.add(pair.path)
-        elif mine.status is Status.CHANGED and not one_way and _same_size_as_recorded(pair):
+        elif (mine.status is Status.CHANGED or pair.conflict) and not one_way and _same_size_as_recorded(pair):
             there.add(pair.path)  # perhaps only touched on the hub
     regular = {pair.path: pair for pair in pairs if pair.path in here or pair.path in there}
     return Questions(
@@ -249,22 +250,38 @@ def _recorded_key(pair: Pair) -> tuple[int, int] | None:
 
 
 def _doubtful_copies(pairs: Sequence[Pair], side: Side) -> frozenset[str]:
-    """Conflict copies that bear the recorded stamp, which was too fresh then to vouch for the content."""
-    copies = (
-        (pair.copy_here, pair.conflict.copy_here) if side is Side.HERE else (pair.copy_there, pair.conflict.copy_there)
-        for pair in pairs
-        if pair.conflict is not None
-    )
-    return frozenset(
-        found.path
-        for found, copy in copies
-        if found is not None and copy is not None and copy.stamp is not None and not copy.stamp.settled
+    """Conflict copies that bear the recorded stamp, which was too fresh then to vouch for the content, or another with
+    the recorded size: they were perhaps only touched, or are shown in another time zone."""
+    doubtful: set[str] = set()
+    changed: dict[str, Stamp] = {}
+    for pair in pairs:
+        copy, lying = _copy_on(pair, side)
+        if copy is None or copy.stamp is None:
+            continue
+        if side in pair.edited:
+            changed[copy.path] = copy.stamp
+        elif lying is not None and not copy.stamp.settled:
+            doubtful.add(copy.path)
+    for pair in pairs if changed else ():
+        found, stamp = pair.sight(side).found, changed.get(pair.path)
+        if stamp is not None and found is not None and (found.kind, found.stamp.size) == (Kind.FILE, stamp.size):
+            doubtful.add(pair.path)
+    return frozenset(doubtful)
+
+
+def _copy_on(pair: Pair, side: Side) -> tuple[Copy | None, Found | None]:
+    """The copy that a conflict has on a side, as it is recorded and as it lies there."""
+    if pair.conflict is None:
+        return None, None
+    return (
+        (pair.conflict.copy_here, pair.copy_here) if side is Side.HERE else (pair.conflict.copy_there, pair.copy_there)
     )
 
 
 def _same_size_as_recorded(pair: Pair) -> bool:
+    recorded = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
     found = pair.there.found
-    return pair.before is not None and found is not None and pair.before.there.size == found.stamp.size
+    return recorded is not None and found is not None and recorded.size == found.stamp.size
 
 
 def _in_doubt(pair: Pair) -> bool:

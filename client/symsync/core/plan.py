@@ -125,7 +125,7 @@ def _decide_open(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> 
 
 
 def _undecided(pair: Pair) -> Decision:
-    """Nothing happens to an open conflict; a version that had to be read to know it is recorded with its new stamp."""
+    """Nothing happens to an open conflict; what had to be read to know it is recorded with its new stamp."""
     conflict = pair.conflict
     read = conflict and replace(
         conflict,
@@ -148,8 +148,9 @@ def _read(version: Version, sight: Sight) -> Version:
 
 
 def _read_copy(copy: Copy | None, found: Found | None) -> Copy | None:
-    doubted = copy is not None and copy.stamp is not None and not copy.stamp.settled
-    return replace(copy, stamp=found.stamp) if copy is not None and doubted and found is not None else copy
+    if copy is None or copy.stamp is None or found is None:
+        return copy
+    return copy if copy.stamp.settled and same(copy.stamp, found.stamp) else replace(copy, stamp=found.stamp)
 
 
 def _decide_by_direction(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decision:
