@@ -380,6 +380,9 @@ class _Survey:
             self._problems += _at(Side.HERE, failed)
         base = base_of(ground, here, digests)
         if journal is not None:
+            if self._pairing.by_hub and not journal.acted:
+                lying = journal.lying(there)
+                journal = journal.verified(lying, self._read_hub(lying))
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
             self._problems += _at(Side.HERE, failed)
             base = resume(base, journal, here, there, received)

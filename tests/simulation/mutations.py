@@ -297,6 +297,18 @@ MUTATIONS: dict[str, Mutation] = {
             a write f 3
         """,
     ),
+    "journal-of-hub": Mutation(
+        "what the hub's own ended run had done counts as agreed for the node's run, too",
+        {"symsync.meeting._Pairer._ended_there": _nothing},
+        "false conflict",
+        """
+            nodes=a disk=yes
+            a sync
+            hub write f 1
+            a swap crash 15
+            a write f 3
+        """,
+    ),
     "journal-checked": Mutation(
         "what an ended run was about to do counts only as far as it lies there",
         {"symsync.survey.resume": _as_if_all_were_done},

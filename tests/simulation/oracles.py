@@ -175,7 +175,7 @@ class Oracles:
         here, there = contents.get(conflict.here.digest), contents.get(conflict.there.digest)
         if here is None or there is None or {here, there} & ledger.reused:
             return
-        if path in ledger.excused or self._rules(ledger.ignores).excludes_wholly(path, directory=False):
+        if self._rules(ledger.ignores).excludes_wholly(path, directory=False):
             return
         if here == there or ledger.is_ancestor(here, there) or ledger.is_ancestor(there, here):
             raise Violation("false conflict", f"{path} on {node}: {_shown({here, there})}")
@@ -222,7 +222,7 @@ class Oracles:
         left_out = self._rules(ledger.ignores)
         for name, place in self._places.items():
             for path, item in visible(place.tree()).items():
-                if path in ledger.excused or left_out.excludes_wholly(path, directory=False):
+                if left_out.excludes_wholly(path, directory=False):
                     continue
                 if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
                     raise Violation("resurrected", f"{path} on {name}: {item.content!r}")

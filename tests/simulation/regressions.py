@@ -365,6 +365,31 @@ _TEXTS = {
         b sync crash 10
         b delete d/.f
     """,
+    "an edit was a conflict with what the hub's own run had brought, which was ended before it was recorded": """
+        nodes=a disk=yes
+        a sync
+        hub write f 1
+        a swap crash 15
+        a write f 3
+        a sync
+    """,
+    "what the hub's own run had brought before it was ended came back when it was deleted": """
+        nodes=a disk=yes
+        a sync
+        hub write f 1
+        a swap crash 15
+        a delete f
+        a sync
+    """,
+    "what was deleted on the hub came back, for its own run was ended when it had recorded on one side": """
+        nodes=a disk=yes
+        a write f 1
+        a sync
+        a write f 3
+        a swap unanswered 10
+        hub delete f
+        a sync
+    """,
     "a copy became a file of its own, for the hub showed its time by another zone": """
         nodes=a
         a write f 1

@@ -389,26 +389,23 @@ class World(Audience):
         finally:
             self._running.pop()
             self._busy.pop()
-            self._note_ended(settings)
+            self._note_ended(settings.node, settings.location.directory)
             if faults.happened and faults.fault is not None:
                 self.met[faults.fault] += 1
 
-    def _note_ended(self, settings: Settings) -> None:
-        """What the last run was about to do, where it was ended before it noted what it had done."""
-        hub = settings.location.directory
-        journal = NodeStore(settings.directory).journal(hub)
-        paths, copies = set[str](), set[str]()
-        if journal is not None:
-            with self.places[hub].remote() as remote:
-                file = HubStore(remote).load(settings.node)
-            intent = file.intent if file else None
-            paths = {*journal.puts, *(intent.paths if intent else ())}
-            held = [copy for c in journal.conflicts.values() for copy in (c.copy_here, c.copy_there) if copy]
-            copies = {*(copy.path for copy in held), *(intent.copies if intent else ())}
-        self.ledger.unsure[f"{settings.node} {hub}"] = set() if journal is None or journal.acted else paths
-        if isinstance(self.places[hub], NodePlace):
-            # The known limit: the hub's own journal counts for its own next run, and not for the node's.
-            self.ledger.excused |= paths | copies
+    def _note_ended(self, node: str, hub: str) -> None:
+        """What a run in either role was about to do, where it was ended before it noted what it had done."""
+        for one, other in ((node, hub), (hub, node)):
+            self.ledger.unsure[f"{one} {other}"] = self._unnoted(one, other)
+
+    def _unnoted(self, node: str, hub: str) -> set[str]:
+        place = self.places[node]
+        journal = NodeStore(place.root).journal(hub) if isinstance(place, NodePlace) else None
+        if journal is None or journal.acted:
+            return set()
+        with self.places[hub].remote() as remote:
+            file = HubStore(remote).load(node)
+        return {*journal.puts, *(file.intent.paths if file and file.intent else ())}
 
     def _run(self, settings: Settings) -> Result:
         """As a person runs it, who does what the message says where he had to expect it."""

@@ -241,6 +241,44 @@ def test_a_run_that_had_done_everything_counts_whole() -> None:
     assert Base({"f": AFTER}, {"c": OPEN}) == resume(base, journal, scan(), scan(), {})
 
 
+ENDED = Journal(b"g", puts={"p": AFTER}, gets={"f": AFTER}, conflicts={"c": OPEN})
+
+
+def test_the_other_side_sees_what_an_ended_run_had_done() -> None:
+    """What it brought to one side was put by the other; what it came to counts on either side."""
+    swapped = AFTER.swapped()
+    expected = Journal(b"g", puts={"f": swapped}, gets={"p": swapped}, conflicts={"c": OPEN.swapped()})
+    assert (expected, ENDED) == (ENDED.swapped(), ENDED.swapped().swapped())
+    acted = Journal(b"g", puts={"f": AFTER}, acted=True)
+    assert Journal(b"g", puts={"f": swapped}, acted=True) == acted.swapped()
+
+
+@pytest.mark.parametrize("content", ["new", "odd"])
+def test_what_the_hub_s_own_run_received_is_known_by_its_content(content: str) -> None:
+    """It bears the time of its source, and so may an edit of it, or what it was to replace. It is read again as long as
+    the tick lasts."""
+    journal = Journal(b"g", puts={"f": AFTER})
+    lying = journal.lying(scan(file("f", "new", 6)))
+    assert [file("f", "new", 6)] == lying
+    expected = {"f": replace(AFTER, there=stamp("new", 6).unsettled())} if content == "new" else {}
+    assert expected == journal.verified(lying, {"f": digest(content)}).puts
+    assert [] == journal.lying(scan(file("f", "new", 7)))
+
+
+@pytest.mark.parametrize(
+    ("content", "copy"),
+    [("mine", Copy("f.pc", digest("mine"), COPY_THERE.stamp.unsettled())), ("odd", Copy("f.pc", digest("mine")))],
+)
+def test_a_copy_that_the_hub_s_own_run_laid_is_known_by_its_content(content: str, copy: Copy) -> None:
+    """One that was edited since was never seen."""
+    journal = Journal(b"g", conflicts={"f": OPEN})
+    lying = journal.lying(scan(COPY_THERE))
+    verified = journal.verified(lying, {"f.pc": digest(content)})
+    assert {"f": replace(OPEN, copy_there=copy)} == verified.conflicts
+    resumed = resume(BEFORE, verified, scan(COPY_HERE), scan(COPY_THERE), {})
+    assert {"f": replace(OPEN, copy_there=copy)} == resumed.conflicts
+
+
 @pytest.mark.parametrize(
     ("here", "there", "expected"),
     [

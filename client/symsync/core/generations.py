@@ -4,7 +4,7 @@ Both sides keep the same agreement. After a crash, a restored backup or a lost d
 claims less is believed, and less is done: DESIGN.md ("Generations"), attacked with random models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -29,6 +29,40 @@ class Journal:
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     acted: bool = False
     """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
+
+    def swapped(self) -> "Journal":
+        """The same as the other side sees it: what was brought here was put by it."""
+        puts = {path: entry.swapped() for path, entry in self.puts.items()}
+        gets = {path: entry.swapped() for path, entry in self.gets.items()}
+        conflicts = {path: conflict.swapped() for path, conflict in self.conflicts.items()}
+        if self.acted:
+            return replace(self, puts=puts, conflicts=conflicts)
+        return replace(self, puts=gets, gets=puts, conflicts=conflicts)
+
+    def lying(self, there: Scan) -> list[Found]:
+        """What lies on the hub as if this run had brought it there."""
+        copies = (conflict.copy_there for conflict in self.conflicts.values())
+        coming = {path: entry.there for path, entry in self.puts.items()}
+        coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
+        return [found for path, stamp in coming.items() if (found := _lies(there, path, stamp)) is not None]
+
+    def verified(self, lying: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
+        """Without what only looks as if this run had brought it to the hub. A node's puts bear times like no other's,
+        but what the hub's own run received has that of its source: only its content tells it from an edit."""
+        now = {found.path: found.stamp.unsettled() for found in lying}
+        puts = {
+            path: replace(entry, there=now[path])
+            for path, entry in self.puts.items()
+            if path in now and digests.get(path) == entry.digest
+        }
+        conflicts = {}
+        for path, conflict in self.conflicts.items():
+            copy = conflict.copy_there
+            if copy is not None:
+                whole = digests.get(copy.path) == copy.digest
+                copy = replace(copy, stamp=now.get(copy.path) if whole else None)
+            conflicts[path] = replace(conflict, copy_there=copy)
+        return replace(self, puts=puts, conflicts=conflicts)
 
 
 class Standing(StrEnum):
@@ -68,8 +102,8 @@ def stand(
 
     `pending` is the id of the generation that this node was about to record when it was ended: where the hub has it,
     the hub's state is ours. `moved`: the directory is not the one that the node's state was written in. `as_left`: the
-    node's last run left both sides with just these states, the hub's older or missing, for its mode records nothing
-    there.
+    last run left both sides with just these states, the hub's older or missing: one of the node's, whose mode records
+    nothing there, or one of the hub's own, which was ended after it had recorded here.
     """
     states = [state for state in (local, hub) if state is not None]
     newest = max((state.generation.number for state in states), default=0)
@@ -207,4 +241,4 @@ def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
     if copy is None or copy.stamp is None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
-    return replace(copy, stamp=found.stamp if found is not None else None)
+    return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled) if found is not None else None)
