@@ -11,7 +11,7 @@ from symsync.core.modes import Mode
 from symsync.folder import Folder, is_same
 from symsync.rules import Rules
 from symsync.statestore import HubStore, NodeStore
-from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
+from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Conflict, Copy, PairState
 
@@ -125,6 +125,38 @@ class Oracles:
             now = conflict and (conflict.copy_here if here else conflict.copy_there)
             if now is not None and now.path != copy.path:
                 raise Violation("copy", f"{copy.path} was one, and is a file now that {now.path} is")
+
+    def lost(self, node: str, hub: str) -> dict[str, bytes]:
+        """The versions in open conflicts that a node lost with its disk, by path, of which the hub has the copies."""
+        with self._places[hub].remote() as remote:
+            file = HubStore(remote).load(node)
+        if file is None or file.state is None or NodeStore(self._root(node)).load(hub) is not None:
+            return {}
+        mine, theirs = (visible(self._places[name].tree()) for name in (node, hub))
+        rules = self._rules([tree[IGNORE_FILE].content.decode() for tree in (mine, theirs) if IGNORE_FILE in tree])
+        in_the_way = {path for path, item in mine.items() if item.kind is not Kind.DIRECTORY}
+        return {
+            path: theirs[copy.path].content
+            for path, conflict in file.state.conflicts.items()
+            if (copy := conflict.copy_here) is not None and copy.stamp is not None and copy.path in theirs
+            if hashlib.sha256(theirs[copy.path].content).digest() == copy.digest
+            if path not in mine and in_the_way.isdisjoint(ancestors(path))
+            if not rules.excludes_wholly(path, directory=False)
+        }
+
+    def brought_back(self, node: str, hub: str, lost: Mapping[str, bytes], conflicts: Mapping[str, Conflict]) -> None:
+        """What a node lost with its disk while a conflict was open it has again, and the conflict is open as before."""
+        mine, theirs = (self._places[name].tree() for name in (node, hub))
+        for path, content in lost.items():
+            if path not in mine or mine[path].content != content:
+                raise Violation("forgotten", f"{path} on {node} was lost in an open conflict, and did not come back")
+            if path not in conflicts and (path not in theirs or theirs[path].content != content):
+                raise Violation("forgotten", f"the conflict of {path} on {node} is not open any more")
+            if path not in conflicts or path not in theirs or theirs[path].kind is Kind.DIRECTORY:
+                continue
+            copy = conflicts[path].copy_here
+            if copy is None or copy.path not in mine or mine[copy.path].content != theirs[path].content:
+                raise Violation("forgotten", f"{node} did not get the hub's {path} beside its own")
 
     def after_run(self, node: str, hub: str, conflicts_before: Mapping[str, Conflict]) -> None:
         """What holds at the end of a run in which nothing went wrong and nobody interfered."""

@@ -390,6 +390,15 @@ _TEXTS = {
         hub delete f
         a sync
     """,
+    "a conflict was forgotten, for the node lost its disk while it was open": """
+        nodes=ab
+        a write d/f 1
+        hub write d/f 2
+        a sync
+        a lose
+        a sync
+        b sync
+    """,
     "a copy became a file of its own, for the hub showed its time by another zone": """
         nodes=a
         a write f 1

@@ -40,6 +40,8 @@ class Pair:
         self.world.do(op)
         if op.verb == "sync":
             self._compare(op.place)
+        if op.verb == "lose":
+            self.do(Op(op.place, "sync"))  # before anybody works in the new directory
 
     def _in_the_model(self, op: Op) -> None:
         model, place = self.model, op.place
@@ -54,6 +56,8 @@ class Pair:
                 model.rename(place, old, new)
             case ("sync", ()):
                 model.sync(place)
+            case ("lose", ()):
+                model.lose(place)
             case ("drop" | "drop-there" | "take" | "take-there", (number,)):
                 open_ones = model.conflicts(place)
                 if int(number) < len(open_ones):
@@ -90,7 +94,7 @@ def drawn(rng: random.Random, nodes: str, version: int) -> Op:
     place, node, path = rng.choice((*nodes, *nodes, HUB)), rng.choice(nodes), rng.choice(PATHS)
     verbs = {"write": 8, "unpack": 2, "same": 2, "delete": 4, "rename": 2, "touch": 1, "sync": 14}
     copies = {"drop": 2, "drop-there": 2, "take": 1, "take-there": 1, "touch-copy": 1, "touch-copy-there": 1}
-    (verb,) = rng.choices([*verbs, *copies, "zone"], [*verbs.values(), *copies.values(), 1])
+    (verb,) = rng.choices([*verbs, *copies, "zone", "lose"], [*verbs.values(), *copies.values(), 1, 1])
     match verb:
         case "zone":
             return Op(HUB, verb, (str(rng.choice(ZONES)),))
@@ -100,7 +104,7 @@ def drawn(rng: random.Random, nodes: str, version: int) -> Op:
             return Op(place, verb, (path, str(rng.randint(0, version))))
         case "rename":
             return Op(place, verb, (path, rng.choice(PATHS)))
-        case "sync":
+        case "sync" | "lose":
             return Op(node, verb)
         case "delete" | "touch":
             return Op(place, verb, (path,))

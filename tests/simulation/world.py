@@ -347,12 +347,13 @@ class World(Audience):
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
-        laid = self._oracles.laid(node, hub, known)
+        laid, lost = self._oracles.laid(node, hub, known), {} if swapped else self._oracles.lost(node, hub)
         result = self._run_to_its_end(settings, faults)
         if not faults.happened:
             self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
             self._oracles.still_laid(laid, self.conflicts(node, hub))
+            self._oracles.brought_back(node, hub, lost, self.conflicts(node, hub))
             self._copies_stay(node, hub)
         return result
 

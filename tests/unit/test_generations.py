@@ -131,6 +131,7 @@ def test_only_a_directorys_own_state_came_along_with_its_files(
     assert (Standing.TAKEN_BACK, expected) == (ground.standing, ground.copied)
 
 
+UNSEEN = replace(OPEN, copy_here=Copy(COPY_HERE.path, digest("theirs")))
 HERE = scan(file("f", "old", 9), directory("d"))
 DIGESTS = {"f": digest("old")}
 
@@ -144,7 +145,7 @@ DIGESTS = {"f": digest("old")}
         (Ground(Standing.UNION), Base(removals=False, decisions=False)),
         (
             Ground(Standing.TAKEN_BACK, B2),
-            Base({"f": Entry(stamp("old", 9), stamp("old", 1), digest("old"))}, decisions=False),
+            Base({"f": Entry(stamp("old", 9), stamp("old", 1), digest("old"))}, decisions=False, lost={"g": UNSEEN}),
         ),
     ],
     ids=lambda value: value.standing.value if isinstance(value, Ground) else "",
@@ -175,7 +176,6 @@ def test_an_edit_in_a_copied_directory_is_one(time: int, expected: dict[str, Ent
 
 MINE = file("g", "mine", 9)
 AT_G = {"g": digest("mine"), COPY_HERE.path: digest("theirs")}
-UNSEEN = replace(OPEN, copy_here=Copy(COPY_HERE.path, digest("theirs")))
 EDITED = replace(OPEN.here, stamp=OPEN.here.stamp.unsettled())
 
 
@@ -186,9 +186,9 @@ EDITED = replace(OPEN.here, stamp=OPEN.here.stamp.unsettled())
         (scan(MINE), AT_G, False, {"g": replace(UNSEEN, here=replace(OPEN.here, stamp=MINE.stamp))}),
         (scan(file("g", "edited", 9)), {}, False, {"g": replace(UNSEEN, here=EDITED, copy_there=None)}),
         (scan(file("g", "edited", 9)), {}, True, {"g": replace(UNSEEN, here=EDITED)}),
-        (scan(COPY_HERE), AT_G, False, {}),
+        (scan(directory("g")), {}, False, {}),
     ],
-    ids=["as recorded", "without its copy", "another version", "edited since it was copied", "gone"],
+    ids=["as recorded", "without its copy", "another version", "edited since it was copied", "a directory"],
 )
 def test_taken_back_keeps_conflicts_open(
     here: Scan, digests: dict[str, bytes], copied: bool, expected: dict[str, Conflict]
@@ -196,6 +196,13 @@ def test_taken_back_keeps_conflicts_open(
     """With its copies, but for the one on the hub where that may be all there is left of a version."""
     ground = Ground(Standing.TAKEN_BACK, replace(B2, entries={}), copied=copied)
     assert Base({}, expected, decisions=False) == base_of(ground, here, digests)
+
+
+@pytest.mark.parametrize(("here", "expected"), [(scan(), UNSEEN), (scan(COPY_HERE), OPEN)], ids=["empty", "a copy"])
+def test_taken_back_knows_of_conflicts_what_was_lost(here: Scan, expected: Conflict) -> None:
+    """Where the node has nothing under the name, that was nobody's decision: the version may come back."""
+    base = base_of(Ground(Standing.TAKEN_BACK, replace(B2, entries={})), here, AT_G)
+    assert Base({}, {}, decisions=False, lost={"g": expected}) == base
 
 
 def test_taken_back_knows_nothing_of_what_is_gone() -> None:

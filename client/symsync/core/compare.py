@@ -23,6 +23,14 @@ class Base:
     """False after a restored backup: what is missing was perhaps never deleted, so nothing is removed."""
     decisions: bool = True
     """Whether an absent copy is a decision: only in a run whose generations agree."""
+    lost: Mapping[str, Conflict] = field(default_factory=dict)
+    """Open conflicts whose version here went with the node's disk. They stay open where it comes back in this run, from
+    its copy on the hub; else they are no more, and the copy is a file like any other."""
+
+    @property
+    def copied(self) -> Mapping[str, Conflict]:
+        """All conflicts that have copies."""
+        return {**self.conflicts, **self.lost} if self.lost else self.conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,9 @@ def compare(base: Base, here: Scan, there: Scan, learnt: Learnt, left_out: Itera
     `left_out` are the copies that other states announce: on neither side looked at. Paths about which either side
     knows nothing are no pairs: the state keeps what it says of them.
     """
-    copies = _own_copies(base.conflicts, here, there, learnt)
+    copies = _own_copies(base.copied, here, there, learnt)
     skipped = {*left_out, *copies.here, *copies.there}
-    paths = set(here.entries) | set(there.entries) | set(base.entries) | set(base.conflicts)
+    paths = set(here.entries) | set(there.entries) | set(base.entries) | set(base.copied)
     pairs: list[Pair] = []
     for path in sorted(paths):
         if path in skipped or not (here.knows(path) and there.knows(path)):
@@ -68,8 +76,8 @@ def compare(base: Base, here: Scan, there: Scan, learnt: Learnt, left_out: Itera
 def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies: "_Copies") -> Pair | None:
     found_here, found_there = here.entries.get(path), there.entries.get(path)
     entry = base.entries.get(path)
-    conflict = base.conflicts.get(path)
-    if found_here is None and found_there is None and entry is None and conflict is None:
+    conflict, lost = base.conflicts.get(path), base.lost.get(path)
+    if found_here is None and found_there is None and entry is None and conflict is None and lost is None:
         return None
     other = learnt.others.get(path)
     if other is not None and (found_there is None or not _vouches(other.stamp, found_there)):
@@ -81,6 +89,9 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
             _sight(entry.here if entry else None, entry, found_here, learnt.here.get(path)),
             _sight(entry.there if entry else None, entry, found_there, digest_there),
             before=entry,
+            lost=lost,
+            copy_there=copies.found(Side.THERE, lost.copy_there, there) if lost else None,
+            edited=copies.edited(lost, here, there),
             meta=other.meta if other else None,
         )
     return Pair(
@@ -92,11 +103,7 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
         copy_there=copies.found(Side.THERE, conflict.copy_there, there),
         copies_known=base.decisions
         and all(copy is None or scan.knows(copy.path) for copy, scan in _placed(conflict, here, there)),
-        edited=frozenset(
-            side
-            for side, (copy, scan) in zip(Side, _placed(conflict, here, there), strict=True)
-            if copy is not None and copy.path in scan.entries and copies.found(side, copy, scan) is None
-        ),
+        edited=copies.edited(conflict, here, there),
         meta=other.meta if other else None,
     )
 
@@ -155,6 +162,16 @@ class _Copies:
         if copy is None or copy.path not in (self.here if side is Side.HERE else self.there):
             return None
         return scan.entries.get(copy.path)
+
+    def edited(self, conflict: Conflict | None, here: Scan, there: Scan) -> frozenset[Side]:
+        """The sides on which something else lies where the conflict's copy was."""
+        if conflict is None:
+            return frozenset()
+        return frozenset(
+            side
+            for side, (copy, scan) in zip(Side, _placed(conflict, here, there), strict=True)
+            if copy is not None and copy.path in scan.entries and self.found(side, copy, scan) is None
+        )
 
 
 def _own_copies(conflicts: Mapping[str, Conflict], here: Scan, there: Scan, learnt: Learnt) -> _Copies:
@@ -271,11 +288,10 @@ def _doubtful_copies(pairs: Sequence[Pair], side: Side) -> frozenset[str]:
 
 def _copy_on(pair: Pair, side: Side) -> tuple[Copy | None, Found | None]:
     """The copy that a conflict has on a side, as it is recorded and as it lies there."""
-    if pair.conflict is None:
+    conflict = pair.conflict or pair.lost
+    if conflict is None:
         return None, None
-    return (
-        (pair.conflict.copy_here, pair.copy_here) if side is Side.HERE else (pair.conflict.copy_there, pair.copy_there)
-    )
+    return (conflict.copy_here, pair.copy_here) if side is Side.HERE else (conflict.copy_there, pair.copy_there)
 
 
 def _same_size_as_recorded(pair: Pair) -> bool:

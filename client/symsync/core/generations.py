@@ -156,30 +156,34 @@ def base_of(ground: Ground, here: Scan, digests: Mapping[str, bytes]) -> Base:
         edited = (path for path, entry in state.entries.items() if _later(entry.here, here.entries.get(path)))
         kept = {**{path: _doubted(state.entries[path]) for path in edited}, **kept}
     conflicts: dict[str, Conflict] = {}
+    lost: dict[str, Conflict] = {}
     for path, conflict in state.conflicts.items():
-        still = _still_open(path, conflict, here, digests, ground.copied)
-        if still is not None:
-            conflicts[path] = still
-    return Base(kept, conflicts, decisions=False)
+        found = here.entries.get(path)
+        known = replace(conflict, copy_here=_whole(conflict.copy_here, here, digests))
+        if found is None:
+            lost[path] = known
+        elif found.kind is not Kind.DIRECTORY:
+            conflicts[path] = _still_open(known, found, digests.get(path), ground.copied)
+    return Base(kept, conflicts, decisions=False, lost=lost)
 
 
-def _still_open(
-    path: str, conflict: Conflict, here: Scan, digests: Mapping[str, bytes], copied: bool
-) -> Conflict | None:
-    """An open conflict, as long as the node has anything under the name. Its copy here counts as seen where it lies
-    there whole; that on the hub is a user's file from now on where the node's own is perhaps not a later version."""
-    found, copy = here.entries.get(path), conflict.copy_here
-    if found is None or found.kind is Kind.DIRECTORY:
+def _whole(copy: Copy | None, here: Scan, digests: Mapping[str, bytes]) -> Copy | None:
+    """A copy on the node counts as seen where it lies there whole."""
+    if copy is None:
         return None
-    if copy is not None:
-        lying = here.entries.get(copy.path)
-        whole = lying is not None and digests.get(copy.path) == copy.digest
-        copy = replace(copy, stamp=lying.stamp if lying is not None and whole else None)
-    if digests.get(path) == conflict.here.digest:
-        return replace(conflict, here=replace(conflict.here, stamp=found.stamp), copy_here=copy)
+    lying = here.entries.get(copy.path)
+    whole = lying is not None and digests.get(copy.path) == copy.digest
+    return replace(copy, stamp=lying.stamp if lying is not None and whole else None)
+
+
+def _still_open(conflict: Conflict, found: Found, digest: bytes | None, copied: bool) -> Conflict:
+    """An open conflict where the node has something under the name. Its copy on the hub is a user's file from now on
+    where the node's own is perhaps not a later version."""
+    if digest == conflict.here.digest:
+        return replace(conflict, here=replace(conflict.here, stamp=found.stamp))
     doubted = replace(conflict.here, stamp=conflict.here.stamp.unsettled())
     follows = copied and _later(conflict.here.stamp, found)
-    return replace(conflict, here=doubted, copy_here=copy, copy_there=conflict.copy_there if follows else None)
+    return replace(conflict, here=doubted, copy_there=conflict.copy_there if follows else None)
 
 
 def _again(path: str, entry: Entry, here: Scan, digests: Mapping[str, bytes]) -> Entry | None:
