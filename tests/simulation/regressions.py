@@ -399,6 +399,18 @@ _TEXTS = {
         a sync
         b sync
     """,
+    "a copy became a file of its own, for a run was ended before it had brought it up to date": """
+        nodes=ab
+        hub write f 2
+        a write f 3
+        a sync
+        b sync
+        b unpack f 4
+        a write d/f 5
+        b sync
+        hub link d/f 6
+        a sync torn 14
+    """,
     "a copy became a file of its own, for the hub showed its time by another zone": """
         nodes=a
         a write f 1

@@ -300,3 +300,15 @@ def test_a_copy_that_the_hub_s_own_run_laid_is_known_by_its_content(content: str
 def test_a_conflict_that_an_ended_run_had_begun(here: Scan, there: Scan, expected: Base) -> None:
     """It is open where one of its copies lies; the other was never seen, so that its absence decides nothing."""
     assert expected == resume(BEFORE, Journal(b"g", conflicts={"f": OPEN}), here, there, {})
+
+
+@pytest.mark.parametrize(
+    ("here", "expected"),
+    [(scan(COPY_HERE), OPEN.copy_here), (scan(), Copy("f.server", digest("newer")))],
+    ids=["lies there still", "gone"],
+)
+def test_a_copy_that_an_ended_run_had_not_brought_up_to_date(here: Scan, expected: Copy) -> None:
+    """It is the copy of before, which holds an older version and decides nothing; one that is gone was never seen."""
+    newer = replace(OPEN, copy_here=Copy("f.server", digest("newer"), stamp("newer", 9)))
+    base = resume(Base(conflicts={"f": OPEN}), Journal(b"g", conflicts={"f": newer}), here, scan(COPY_THERE), {})
+    assert {"f": replace(newer, copy_here=expected)} == base.conflicts

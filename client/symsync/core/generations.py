@@ -230,6 +230,9 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
     for path, conflict in journal.conflicts.items():
         mine, theirs = _seen(conflict.copy_here, here), _seen(conflict.copy_there, there)
         if any(copy is not None and copy.stamp is not None for copy in (mine, theirs)):
+            if (old := conflicts.get(path)) is not None:
+                mine = _or_as_before(mine, old.copy_here, here)
+                theirs = _or_as_before(theirs, old.copy_there, there)
             conflicts[path] = replace(conflict, copy_here=mine, copy_there=theirs)
             entries.pop(path, None)
     return replace(base, entries=entries, conflicts=conflicts)
@@ -246,3 +249,10 @@ def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
     return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled) if found is not None else None)
+
+
+def _or_as_before(copy: Copy | None, before: Copy | None, scan: Scan) -> Copy | None:
+    """A copy that was only to be brought up to date, and was not, is what it was before: else it would be a file."""
+    if copy is None or copy.stamp is not None or before is None or before.path != copy.path:
+        return copy
+    return before if before.path in scan.entries else copy
