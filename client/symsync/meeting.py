@@ -83,7 +83,9 @@ class Pairing:
     """Whether `met` tells which generations lie on either side: else not even this run makes it known, unless it
     records on both."""
     journal: Journal | None = None
-    """What this node's last run was about to do, where it was ended before it could record it."""
+    """What the last run of the two was about to do, where it was ended before it could record it."""
+    by_hub: bool = False
+    """Whether that was a run of the hub's own, with this directory as its hub."""
 
     @property
     def new_hub(self) -> bool:
@@ -131,7 +133,8 @@ class _Pairer:
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, met, local) if hub is not None else (None, None, None)
-        journal = self._nodes.journal(there.name)
+        theirs = self._ended_there(folder, node_file, hub_view)
+        journal = theirs or self._nodes.journal(there.name)
         pending = journal.generation if journal else None
         here, moved = self._check_node(here, place, local, hub_view)
         hub_state = hub_view
@@ -139,7 +142,8 @@ class _Pairer:
         as_left = tracked and _is_as_left(met, hub_file, hub_view) and not self._is_set_back(there.name, folder, met)
         if not self._hub_keeps_state() and local is not None:
             hub_view = local  # nothing is recorded on the hub, so the node's own view counts alone
-        ground = stand(local, hub_view, pending, moved, as_left and local is not None)
+        recorded_here = theirs is not None and local is not None and theirs.generation == local.generation.id
+        ground = stand(local, hub_view, pending, moved, recorded_here or (as_left and local is not None))
         if self._hub_keeps_state() and hub_state is None and unnamed:
             # Whether this is the directory that was mirrored nobody can tell: they meet now.
             ground = replace(ground, standing=Standing.FIRST, state=None)
@@ -152,8 +156,9 @@ class _Pairer:
         remote = self._remote
         if settings.symsync:
             remote = LinkTable(remote, exists=folder.has_links)
-        shown = announced is not None and announced == pending
-        if (self._hub_keeps_state() and not shown) or ground.standing not in (Standing.FIRST, Standing.NORMAL):
+        shown = theirs is not None or (announced is not None and announced == pending)
+        counts = not recorded_here and (shown or not self._hub_keeps_state())
+        if not counts or ground.standing not in (Standing.FIRST, Standing.NORMAL):
             journal = None
         return Pairing(
             here=here,
@@ -169,6 +174,7 @@ class _Pairer:
             met=met,
             tracked=tracked,
             journal=journal,
+            by_hub=theirs is not None,
         )
 
     def _hub_keeps_state(self) -> bool:
@@ -253,6 +259,21 @@ class _Pairer:
             return None, None, None
         view = file.state.swapped() if file.state else None
         return Recorded.of(file), view, _announced(file)
+
+    def _ended_there(
+        self, folder: StateFolder, node_file: StateFile | None, hub_view: PairState | None
+    ) -> Journal | None:
+        """What a run of the hub's own was about to do, with this directory as its hub, where it was ended before it had
+        recorded it on both sides. It lies on the hub, and counts only as long as this directory's own state shows that
+        run's intent, or its record, which the hub does not have yet."""
+        name = next((n for n in folder.journals if same_name(n, self._settings.node)), None)
+        if name is None or node_file is None:
+            return None
+        left = {_announced(node_file)}
+        if node_file.state is not None and (hub_view is None or hub_view.generation != node_file.state.generation):
+            left.add(node_file.state.generation.id)
+        journal = self._hubs.journal(name) if left != {None} else None
+        return journal if journal is not None and journal.generation in left else None
 
     def _tracked(
         self,

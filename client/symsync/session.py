@@ -248,6 +248,8 @@ class _Session:
         state = replace(state, entries=view.base.entries, conflicts=view.base.conflicts)
         with self._fenced(pairing) as fence, self._own_lock() as own:
             self._take_locks(pairing, fence, own)
+            if own.waited:
+                raise _Overtaken(f"{pairing.there.name}, running itself, was still at work when this began; run again")
             self._introduce(pairing)
             own.verify()
             self._record(pairing, self._hub_store(pairing), fence, state, pairing.hub_file, view.met)

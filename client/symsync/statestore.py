@@ -36,6 +36,9 @@ from symsync_protocol.statefile import (
     worth_rewriting,
 )
 
+_JOURNAL = "_journal."
+"""What the journal of a run is called, with the other side's name behind it."""
+
 DENY_ALL = b"Require all denied\n"
 """For hubs that are web space: an Apache that honours it keeps our folders to itself."""
 
@@ -176,15 +179,11 @@ class NodeStore:
 
     def journal(self, hub: str) -> Journal | None:
         """What a run was about to do when it was ended. One that can't be read does not count."""
-        path = self._dir / f"_journal.{hub}"
+        path = self._dir / f"{_JOURNAL}{hub}"
         try:
-            puts, gets, acted = msgpack.unpackb(path.read_bytes())
-            sent, received = decode(puts, str(path)).state, decode(gets, str(path)).state
-        except (OSError, ValueError, TypeError, StateDamaged, msgpack.UnpackException):
+            return _decode_journal(path.read_bytes(), str(path))
+        except OSError:
             return None
-        if sent is None or received is None:
-            return None
-        return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True)
 
     def begin(self, hub: str, state: PairState, journal: Journal) -> None:
         """Note what this run is about to do before it does, and again what it came to before that is recorded; `state`
@@ -192,11 +191,11 @@ class NodeStore:
         puts = replace(state, entries=journal.puts, conflicts=journal.conflicts)
         gets = replace(state, entries=journal.gets, conflicts={})
         data = msgpack.packb([encode_file(puts, rewrites=0), encode_file(gets, rewrites=0), journal.acted])
-        self._replace(self._dir / f"_journal.{hub}", data)
+        self._replace(self._dir / f"{_JOURNAL}{hub}", data)
 
     def end(self, hub: str) -> None:
         """The run has recorded what it did."""
-        (self._dir / f"_journal.{hub}").unlink(missing_ok=True)
+        (self._dir / f"{_JOURNAL}{hub}").unlink(missing_ok=True)
 
     def staging(self, hub: str) -> bool:
         """Note that from now on something of this run may be left on the hub; whether something of an earlier may."""
@@ -279,6 +278,18 @@ class NodeStore:
                 os.close(directory)
 
 
+def _decode_journal(data: bytes, what: str) -> Journal | None:
+    """A journal from its bytes, None where they are none."""
+    try:
+        puts, gets, acted = msgpack.unpackb(data)
+        sent, received = decode(puts, what).state, decode(gets, what).state
+    except (ValueError, TypeError, StateDamaged, msgpack.UnpackException):
+        return None
+    if sent is None or received is None:
+        return None
+    return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -309,6 +320,8 @@ class StateFolder:
     """The nodes' state files, by node, with their sizes."""
     has_identity: bool = False
     has_links: bool = False
+    journals: frozenset[str] = frozenset()
+    """The directories with which a run of the hub's own was begun, and perhaps ended before it was done."""
 
 
 class HubStore:
@@ -359,7 +372,8 @@ class HubStore:
         names = {name.removesuffix(".new") for name in found if not name.startswith((".", "_"))}
         sizes = {name: found.get(name, found.get(f"{name}.new", 0)) for name in names if "." not in name}
         has_links = LINKS_FILE in found or f"{LINKS_FILE}.new" in found
-        return StateFolder(sizes, IDENTITY_FILE in found, has_links)
+        journals = frozenset(name.removeprefix(_JOURNAL) for name in found if name.startswith(_JOURNAL))
+        return StateFolder(sizes, IDENTITY_FILE in found, has_links, journals)
 
     def load(self, node: str) -> StateFile | None:
         """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""
@@ -373,6 +387,13 @@ class HubStore:
         with suppress(StateDamaged):
             return None if data is None else replace(decode(data, f"the hub's {path}.new"), torn=True)
         return None
+
+    def journal(self, node: str) -> Journal | None:
+        """What the hub's own run, with `node` as its hub, was about to do when it was ended, in the node's view."""
+        path = f"{STATE_DIR}/{_JOURNAL}{node}"
+        data = self._remote.read(path, 0, SIZE_LIMIT)
+        journal = None if data is None else _decode_journal(data, f"the hub's {path}")
+        return None if journal is None else journal.swapped()
 
     def raw(self, node: str, offset: int = 0) -> bytes | None:
         """The bytes of a node's state file from `offset`."""

@@ -380,9 +380,16 @@ class _Survey:
             self._problems += _at(Side.HERE, failed)
         base = base_of(ground, here, digests)
         if journal is not None:
+            if self._pairing.by_hub and not journal.acted:
+                lying = journal.lying(there)
+                journal = journal.verified(lying, self._read_hub(lying))
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
             self._problems += _at(Side.HERE, failed)
             base = resume(base, journal, here, there, received)
+        # A one-way mode settles by its direction what was lost, and what is excluded does not come back.
+        settled = one_way(self._settings.mode)
+        back = {p: c for p, c in base.lost.items() if not (settled or rules.excludes_wholly(p, directory=False))}
+        base = replace(base, lost=back)
         # A path that became excluded leaves the state; when it comes back, it is met for the first time.
         kept = {
             path: entry
@@ -450,8 +457,8 @@ def _is_all_there(state: PairState, here: Scan, there: Scan) -> bool:
 
 def _told_links(base: Base, scan: Scan, side: Side) -> dict[str, bytes]:
     """The digests of links in open conflicts, and of copies: their targets tell what may hide under the stamp."""
-    copies = (conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in base.conflicts.values())
-    paths = [*base.conflicts, *(copy.path for copy in copies if copy is not None)]
+    copies = (conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in base.copied.values())
+    paths = [*base.copied, *(copy.path for copy in copies if copy is not None)]
     entries = [scan.entries[path] for path in paths if path in scan.entries]
     return {entry.path: link_digest(entry.target) for entry in entries if entry.target is not None}
 

@@ -15,6 +15,7 @@ A history is a line with the world's setting and a line for each operation, `PLA
     a drop-there 0             ... removes that on the hub
     a take 0, a take-there 0   ... renames the copy over the version beside it
     a edit-copy 0 8            ... writes version 8 into the copy; edit-copy-there
+    a touch-copy 0             ... gives the copy the time of now; touch-copy-there
     a sync                     the node a synchronises
     a sync crash 5             ... and meets a fault at its fifth effect: see `faults.Fault`
     a sync meanwhile 5 b sync  ... at which somebody else does something
@@ -43,6 +44,8 @@ from symsync.remotes.base import Traits
 WORLD = "world"
 RUNS = ("sync", "sync2", "swap")
 """The verbs that take a fault."""
+COPIES = ("drop", "take", "edit-copy", "touch-copy")
+"""What people do with a conflict's copy on the node, or, with `-there` behind it, with that on the hub."""
 
 _T = TypeVar("_T")
 
@@ -175,7 +178,16 @@ _EDITS = {
     "link": 1,
     "ignore": 0.3,
 }
-_COPIES = {"drop": 3, "drop-there": 2, "take": 2, "take-there": 1, "edit-copy": 1, "edit-copy-there": 1}
+_COPIES = {
+    "drop": 3,
+    "drop-there": 2,
+    "take": 2,
+    "take-there": 1,
+    "edit-copy": 1,
+    "edit-copy-there": 1,
+    "touch-copy": 0.5,
+    "touch-copy-there": 0.5,
+}
 _DISASTERS = {"backup": 3, "restore": 3, "move": 1, "lose": 1}
 _OTHER_RUNS = {Profile.ROLES: "swap", Profile.TREES: "sync2"}
 _ONE_WAY = (Mode.MIRROR, Mode.ORIGINAL, Mode.MASTER, Mode.SLAVE)

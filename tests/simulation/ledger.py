@@ -40,8 +40,6 @@ class Ledger:
     """Every `.sync.ignore` that anybody wrote: what is left out for a while is met anew when it comes back."""
     reused: set[bytes] = field(default_factory=set)
     """Contents that came to a second place by hand: what is older and what newer can't be told any more."""
-    excused: set[str] = field(default_factory=set)
-    """Paths that a run in either role was at when it was ended: what it noted only its own side knows."""
     parents: dict[bytes, set[bytes]] = field(default_factory=dict)
     unsure: dict[str, set[str]] = field(default_factory=dict)
     """By node, the paths whose transfer was begun by a run that was ended before it could note what it came to. Who

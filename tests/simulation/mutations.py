@@ -14,7 +14,7 @@ from symsync import local_files
 from symsync.core import conflicts
 from symsync.core.compare import Base
 from symsync.core.conflicts import Verdict
-from symsync.core.generations import Ground, Journal, Standing, stand
+from symsync.core.generations import Ground, Journal, Standing, base_of, stand
 from symsync.core.modes import TABLES, Action, Mode, Status
 from symsync.core.steps import Pair
 from symsync.core.values import Found, Scan
@@ -127,6 +127,12 @@ def _taken_at_its_word(path: str, entry: Entry, here: Scan, digests: Mapping[str
     del digests
     found = here.entries.get(path)
     return replace(entry, here=found.stamp) if found is not None else entry
+
+
+def _as_if_deleted(ground: Ground, here: Scan, digests: Mapping[str, bytes]) -> Base:
+    """`base_of` that takes what went with a disk for deleted."""
+    base = base_of(ground, here, digests)
+    return replace(base, conflicts=base.copied, lost={})
 
 
 def _seen_at_once(pair: Pair, side: Any, copy: Copy | None, held: Version) -> bool:
@@ -303,6 +309,18 @@ MUTATIONS: dict[str, Mutation] = {
             a write f 3
         """,
     ),
+    "journal-of-hub": Mutation(
+        "what the hub's own ended run had done counts as agreed for the node's run, too",
+        {"symsync.meeting._Pairer._ended_there": _nothing},
+        "false conflict",
+        """
+            nodes=a disk=yes
+            a sync
+            hub write f 1
+            a swap crash 15
+            a write f 3
+        """,
+    ),
     "journal-checked": Mutation(
         "what an ended run was about to do counts only as far as it lies there",
         {"symsync.survey.resume": _as_if_all_were_done},
@@ -334,6 +352,18 @@ MUTATIONS: dict[str, Mutation] = {
         """
             nodes=a
             a write f 1
+            a sync
+            a lose
+        """,
+    ),
+    "lost-versions": Mutation(
+        "what a node lost with its disk while a conflict was open comes back from its copy on the hub",
+        {"symsync.survey.base_of": _as_if_deleted},
+        "forgotten",
+        """
+            nodes=a
+            a write f 1
+            hub write f 2
             a sync
             a lose
         """,

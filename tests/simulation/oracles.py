@@ -11,9 +11,9 @@ from symsync.core.modes import Mode
 from symsync.folder import Folder, is_same
 from symsync.rules import Rules
 from symsync.statestore import HubStore, NodeStore
-from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
+from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors
 from symsync_protocol.stamps import Kind
-from symsync_protocol.state import Conflict, PairState
+from symsync_protocol.state import Conflict, Copy, PairState
 
 _KEPT = tuple(f"{directory}/" for directory in (LOCK_DIR, TEMPORARY_DIR, TRASH_DIR))
 _BEING_EXCHANGED = f"{LOCK_DIR}/"
@@ -104,6 +104,60 @@ class Oracles:
         if spread := copies & state.entries.keys():
             raise Violation("spread", f"{node} synchronises what is another's copy: {sorted(spread)}")
 
+    def laid(self, node: str, hub: str, conflicts: Mapping[str, Conflict]) -> dict[tuple[str, bool], Copy]:
+        """The copies of open conflicts that were seen, and hold what they are recorded to hold: by the conflict's path,
+        and whether they lie on the node."""
+        trees = {here: self._places[node if here else hub].tree() for here in (True, False)}
+        return {
+            (path, here): copy
+            for path, conflict in conflicts.items()
+            for here, copy in ((True, conflict.copy_here), (False, conflict.copy_there))
+            if copy is not None and copy.stamp is not None and copy.path in trees[here]
+            if hashlib.sha256(trees[here][copy.path].content).digest() == copy.digest
+        }
+
+    def still_laid(self, laid: Mapping[tuple[str, bool], Copy], conflicts: Mapping[str, Conflict]) -> None:
+        """A copy that nobody edited, whatever its time, is the copy as long as its conflict is open."""
+        if self._ledger.disaster:
+            return
+        for (path, here), copy in laid.items():
+            conflict = conflicts.get(path)
+            now = conflict and (conflict.copy_here if here else conflict.copy_there)
+            if now is not None and now.path != copy.path:
+                raise Violation("copy", f"{copy.path} was one, and is a file now that {now.path} is")
+
+    def lost(self, node: str, hub: str) -> dict[str, bytes]:
+        """The versions in open conflicts that a node lost with its disk, by path, of which the hub has the copies."""
+        with self._places[hub].remote() as remote:
+            file = HubStore(remote).load(node)
+        if file is None or file.state is None or NodeStore(self._root(node)).load(hub) is not None:
+            return {}
+        mine, theirs = (visible(self._places[name].tree()) for name in (node, hub))
+        rules = self._rules([tree[IGNORE_FILE].content.decode() for tree in (mine, theirs) if IGNORE_FILE in tree])
+        in_the_way = {path for path, item in mine.items() if item.kind is not Kind.DIRECTORY}
+        return {
+            path: theirs[copy.path].content
+            for path, conflict in file.state.conflicts.items()
+            if (copy := conflict.copy_here) is not None and copy.stamp is not None and copy.path in theirs
+            if hashlib.sha256(theirs[copy.path].content).digest() == copy.digest
+            if path not in mine and in_the_way.isdisjoint(ancestors(path))
+            if not rules.excludes_wholly(path, directory=False)
+        }
+
+    def brought_back(self, node: str, hub: str, lost: Mapping[str, bytes], conflicts: Mapping[str, Conflict]) -> None:
+        """What a node lost with its disk while a conflict was open it has again, and the conflict is open as before."""
+        mine, theirs = (self._places[name].tree() for name in (node, hub))
+        for path, content in lost.items():
+            if path not in mine or mine[path].content != content:
+                raise Violation("forgotten", f"{path} on {node} was lost in an open conflict, and did not come back")
+            if path not in conflicts and (path not in theirs or theirs[path].content != content):
+                raise Violation("forgotten", f"the conflict of {path} on {node} is not open any more")
+            if path not in conflicts or path not in theirs or theirs[path].kind is Kind.DIRECTORY:
+                continue
+            copy = conflicts[path].copy_here
+            if copy is None or copy.path not in mine or mine[copy.path].content != theirs[path].content:
+                raise Violation("forgotten", f"{node} did not get the hub's {path} beside its own")
+
     def after_run(self, node: str, hub: str, conflicts_before: Mapping[str, Conflict]) -> None:
         """What holds at the end of a run in which nothing went wrong and nobody interfered."""
         state = self._same_state_on_both_sides(node, hub)
@@ -153,7 +207,7 @@ class Oracles:
         here, there = contents.get(conflict.here.digest), contents.get(conflict.there.digest)
         if here is None or there is None or {here, there} & ledger.reused:
             return
-        if path in ledger.excused or self._rules(ledger.ignores).excludes_wholly(path, directory=False):
+        if self._rules(ledger.ignores).excludes_wholly(path, directory=False):
             return
         if here == there or ledger.is_ancestor(here, there) or ledger.is_ancestor(there, here):
             raise Violation("false conflict", f"{path} on {node}: {_shown({here, there})}")
@@ -200,7 +254,7 @@ class Oracles:
         left_out = self._rules(ledger.ignores)
         for name, place in self._places.items():
             for path, item in visible(place.tree()).items():
-                if path in ledger.excused or left_out.excludes_wholly(path, directory=False):
+                if left_out.excludes_wholly(path, directory=False):
                     continue
                 if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
                     raise Violation("resurrected", f"{path} on {name}: {item.content!r}")

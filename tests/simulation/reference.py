@@ -1,9 +1,9 @@
 """A reference model of what symsync is for, small enough to be believed, in the spirit of "Mysteries of Dropbox"
 (Hughes, Pierce, Arts and Norell, 2016), adapted to conflicts that stay open until somebody decides them.
 
-It knows what people write, delete and decide at each place, and when a node synchronises with the hub. A *value* is a
-content, or None where there is nothing. Of each path it keeps the value that people see at each place, and for each
-node the value on which it last agreed with the hub, or an open conflict.
+It knows what people write, delete and decide at each place, when a node loses its disk, and when it synchronises with
+the hub. A *value* is a content, or None where there is nothing. Of each path it keeps the value that people see at each
+place, and for each node the value on which it last agreed with the hub, or an open conflict.
 
 A run brings each path to what both agree on: whoever did not change it takes over the other's value, an edit beats a
 deletion, equal values are no conflict, and different ones are: then both sides keep theirs, until somebody decides.
@@ -72,6 +72,19 @@ class Model:
         if not (conflict.dropped_there if there else conflict.dropped_here):
             self.put(HUB if there else node, path, conflict.here if there else conflict.there)
             self.drop(node, path, there=there)
+
+    def lose(self, node: str) -> None:
+        """A node's disk is lost. Its values in open conflicts lie beside the hub's, and come back from there, unless
+        somebody has removed them; what had been decided on the node is forgotten."""
+        self.seen = {at: value for at, value in self.seen.items() if at[0] != node}
+        self.agreed = {at: value for at, value in self.agreed.items() if at[0] != node}
+        for path in self.conflicts(node):
+            conflict = self.open[node, path]
+            if conflict.dropped_there:
+                del self.open[node, path]
+            else:
+                conflict.dropped_here = False
+                self.put(node, path, conflict.here)
 
     def sync(self, node: str) -> None:
         """A node synchronises with the hub."""

@@ -396,6 +396,67 @@ _TEXTS = {
         b sync
         b swap power 9
     """,
+    "an edit was a conflict with what the hub's own run had brought, which was ended before it was recorded": """
+        nodes=a disk=yes
+        a sync
+        hub write f 1
+        a swap crash 15
+        a write f 3
+        a sync
+    """,
+    "what the hub's own run had brought before it was ended came back when it was deleted": """
+        nodes=a disk=yes
+        a sync
+        hub write f 1
+        a swap crash 15
+        a delete f
+        a sync
+    """,
+    "what was deleted on the hub came back, for its own run was ended when it had recorded on one side": """
+        nodes=a disk=yes
+        a write f 1
+        a sync
+        a write f 3
+        a swap unanswered 10
+        hub delete f
+        a sync
+    """,
+    "a conflict was forgotten, for the node lost its disk while it was open": """
+        nodes=ab
+        a write d/f 1
+        hub write d/f 2
+        a sync
+        a lose
+        a sync
+        b sync
+    """,
+    "a copy became a file of its own, for a run was ended before it had brought it up to date": """
+        nodes=ab
+        hub write f 2
+        a write f 3
+        a sync
+        b sync
+        b unpack f 4
+        a write d/f 5
+        b sync
+        hub link d/f 6
+        a sync torn 14
+    """,
+    "a copy became a file of its own, for the hub showed its time by another zone": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        hub zone 7200
+    """,
+    "a copy became a file of its own, for somebody had touched it": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        a touch-copy 0
+        a touch-copy-there 0
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

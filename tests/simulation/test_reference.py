@@ -11,6 +11,7 @@ from simulation.campaign import RAM_DISK
 from simulation.history import Op, Setting
 from simulation.ledger import content_of
 from simulation.mutations import MUTATIONS
+from simulation.places import visible
 from simulation.reference import HUB, Model
 from simulation.world import World
 
@@ -18,6 +19,8 @@ FIXED_SEED = 1
 FRESH_SEED = int(os.environ.get("SIMULATION_SEED", random.SystemRandom().randrange(2**32)))
 """A failure names its seed, with which it comes again."""
 PATHS = ("f", "g")
+ZONES = (0, 3_600, 7_200)
+"""Seconds by which the hub shows its times later than they are."""
 HISTORIES = 20
 PARTS = range(3)
 
@@ -37,6 +40,8 @@ class Pair:
         self.world.do(op)
         if op.verb == "sync":
             self._compare(op.place)
+        if op.verb == "lose":
+            self.do(Op(op.place, "sync"))  # before anybody works in the new directory
 
     def _in_the_model(self, op: Op) -> None:
         model, place = self.model, op.place
@@ -51,6 +56,8 @@ class Pair:
                 model.rename(place, old, new)
             case ("sync", ()):
                 model.sync(place)
+            case ("lose", ()):
+                model.lose(place)
             case ("drop" | "drop-there" | "take" | "take-there", (number,)):
                 open_ones = model.conflicts(place)
                 if int(number) < len(open_ones):
@@ -58,14 +65,19 @@ class Pair:
                     act(place, open_ones[int(number)], there=op.verb.endswith("-there"))
 
     def _compare(self, node: str) -> None:
-        """The values at both places, which paths are in conflict, and what the copies hold."""
+        """The values at both places, and nothing else but copies; which paths are in conflict; what the copies hold."""
         story = "\n".join(map(str, self.ops))
+        conflicts = self.world.conflicts(node, HUB)
+        others = [c for one in self.world.nodes for c in self.world.conflicts(one, HUB).values()]
+        copies = {
+            node: {conflict.copy_here.path for conflict in conflicts.values() if conflict.copy_here},
+            HUB: {conflict.copy_there.path for conflict in others if conflict.copy_there},
+        }
         for place in (node, HUB):
-            items = {path: self.world.places[place].item(path) for path in PATHS}
-            values = {path: item.content for path, item in items.items() if item is not None}
+            items = visible(self.world.places[place].tree())
+            values = {path: item.content for path, item in items.items() if path not in copies[place]}
             expected = {path: value for (at, path), value in self.model.seen.items() if at == place}
             assert expected == values, f"{place} after\n{story}"
-        conflicts = self.world.conflicts(node, HUB)
         assert self.model.conflicts(node) == sorted(conflicts), f"conflicts of {node} after\n{story}"
         for path, conflict in conflicts.items():
             for place, copy, value in (
@@ -81,16 +93,18 @@ def drawn(rng: random.Random, nodes: str, version: int) -> Op:
     """Something that people or nodes do."""
     place, node, path = rng.choice((*nodes, *nodes, HUB)), rng.choice(nodes), rng.choice(PATHS)
     verbs = {"write": 8, "unpack": 2, "same": 2, "delete": 4, "rename": 2, "touch": 1, "sync": 14}
-    copies = {"drop": 2, "drop-there": 2, "take": 1, "take-there": 1}
-    (verb,) = rng.choices([*verbs, *copies], [*verbs.values(), *copies.values()])
+    copies = {"drop": 2, "drop-there": 2, "take": 1, "take-there": 1, "touch-copy": 1, "touch-copy-there": 1}
+    (verb,) = rng.choices([*verbs, *copies, "zone", "lose"], [*verbs.values(), *copies.values(), 1, 1])
     match verb:
+        case "zone":
+            return Op(HUB, verb, (str(rng.choice(ZONES)),))
         case "write" | "unpack":
             return Op(place, verb, (path, str(version)))
         case "same":
             return Op(place, verb, (path, str(rng.randint(0, version))))
         case "rename":
             return Op(place, verb, (path, rng.choice(PATHS)))
-        case "sync":
+        case "sync" | "lose":
             return Op(node, verb)
         case "delete" | "touch":
             return Op(place, verb, (path,))

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
 from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
-from simulation.history import RUNS, WORLD, History, Op, Setting
+from simulation.history import COPIES, RUNS, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
 from simulation.people import Person
@@ -193,7 +193,7 @@ class World(Audience):
                 self._restore(op.place, another_disk=op.verb == "move")
             case "lose":
                 self._lose(op.place)
-            case "drop" | "drop-there" | "take" | "take-there" | "edit-copy" | "edit-copy-there":
+            case _ if op.verb.removesuffix("-there") in COPIES:
                 self._decide(op)
             case _ if op.place != WORLD and not (op.place in self.hubs and self._is_beyond(op)):
                 Person(self.places[op.place], self.ledger).do(op.verb, op.args)
@@ -251,6 +251,8 @@ class World(Audience):
                 person.rename(copy.path, path)
             case "edit-copy" if copy.path in place.shown():
                 person.write(copy.path, *rest)
+            case "touch-copy":
+                person.do("touch", (copy.path,))
 
     # Disasters
 
@@ -345,10 +347,13 @@ class World(Audience):
         faults = faults or Faults()
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
+        laid, lost = self._oracles.laid(node, hub, known), {} if swapped else self._oracles.lost(node, hub)
         result = self._run_to_its_end(settings, faults)
         if not faults.happened:
             self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
+            self._oracles.still_laid(laid, self.conflicts(node, hub))
+            self._oracles.brought_back(node, hub, lost, self.conflicts(node, hub))
             self._copies_stay(node, hub)
         return result
 
@@ -386,26 +391,23 @@ class World(Audience):
         finally:
             self._running.pop()
             self._busy.pop()
-            self._note_ended(settings)
+            self._note_ended(settings.node, settings.location.directory)
             if faults.happened and faults.fault is not None:
                 self.met[faults.fault] += 1
 
-    def _note_ended(self, settings: Settings) -> None:
-        """What the last run was about to do, where it was ended before it noted what it had done."""
-        hub = settings.location.directory
-        journal = NodeStore(settings.directory).journal(hub)
-        paths, copies = set[str](), set[str]()
-        if journal is not None:
-            with self.places[hub].remote() as remote:
-                file = HubStore(remote).load(settings.node)
-            intent = file.intent if file else None
-            paths = {*journal.puts, *(intent.paths if intent else ())}
-            held = [copy for c in journal.conflicts.values() for copy in (c.copy_here, c.copy_there) if copy]
-            copies = {*(copy.path for copy in held), *(intent.copies if intent else ())}
-        self.ledger.unsure[f"{settings.node} {hub}"] = set() if journal is None or journal.acted else paths
-        if isinstance(self.places[hub], NodePlace):
-            # The known limit: the hub's own journal counts for its own next run, and not for the node's.
-            self.ledger.excused |= paths | copies
+    def _note_ended(self, node: str, hub: str) -> None:
+        """What a run in either role was about to do, where it was ended before it noted what it had done."""
+        for one, other in ((node, hub), (hub, node)):
+            self.ledger.unsure[f"{one} {other}"] = self._unnoted(one, other)
+
+    def _unnoted(self, node: str, hub: str) -> set[str]:
+        place = self.places[node]
+        journal = NodeStore(place.root).journal(hub) if isinstance(place, NodePlace) else None
+        if journal is None or journal.acted:
+            return set()
+        with self.places[hub].remote() as remote:
+            file = HubStore(remote).load(node)
+        return {*journal.puts, *(file.intent.paths if file and file.intent else ())}
 
     def _run(self, settings: Settings) -> Result:
         """As a person runs it, who does what the message says where he had to expect it."""

@@ -235,6 +235,28 @@ def test_a_refreshed_copy() -> None:
     assert Agreement({}, {"f": expected}, True) == commit(base, [outcome])
 
 
+LOST = Base(lost={"f": replace(OPEN, copy_here=Copy("f.server", digest("theirs")))}, decisions=False)
+
+
+def test_a_conflict_whose_lost_version_came_back() -> None:
+    """The version is recorded as it lies here now. The copy here is to be laid, and decides nothing until it was."""
+    decision = met(LOST, scan(), scan(THEIRS, COPY_THERE))["f"]
+    (step,) = decision.steps
+    assert isinstance(step, Transfer)
+    expected = replace(OPEN, here=version("mine", 9), copy_here=Copy("f.server", digest("theirs")))
+    assert Agreement({}, {"f": expected}, True) == commit(LOST, [Outcome(decision, (arrived(step, 9, "mine"),))])
+    opened_again = Base(conflicts={"f": expected})
+    again = met(opened_again, scan(file("f", "mine", 9)), scan(THEIRS, COPY_THERE))["f"]
+    assert (Then.CONFLICT, ["f.server"]) == (again.then, [step.path for step in again.steps])
+
+
+def test_a_conflict_whose_lost_version_did_not_come_back() -> None:
+    """It is no more, and its copy a file like any other: an absence here would be taken for a deletion."""
+    decision = met(LOST, scan(), scan(THEIRS, COPY_THERE))["f"]
+    assert {} == commit(LOST, [Outcome(decision, (), tuple(map(failed, decision.steps)))]).conflicts
+    assert {} == commit(LOST, []).conflicts
+
+
 def test_a_directory_in_conflict_is_recorded_plainly() -> None:
     """Its stamp says nothing; only the file has a copy."""
     decision = met(Base(), scan(MINE), scan(Found("f", Stamp(Kind.DIRECTORY, 4096, SECOND))))["f"]

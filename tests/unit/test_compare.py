@@ -210,9 +210,18 @@ def test_no_absence_counts_where_the_generations_disagree() -> None:
 def test_an_edited_copy_is_a_file_like_any_other() -> None:
     """It becomes a pair of its own, and is no copy of the conflict any more."""
     edited = file("f.server", "edited", 9)
-    f, other = compare(CONFLICT, scan(MINE, edited), scan(THEIRS, COPY_THERE), NOTHING)
+    learnt = Learnt({"f.server": digest("edited")})
+    f, other = compare(CONFLICT, scan(MINE, edited), scan(THEIRS, COPY_THERE), learnt)
     assert (None, COPY_THERE) == (f.copy_here, f.copy_there)
-    assert Pair("f.server", Sight(Status.CHANGED, edited), Sight(Status.ABSENT)) == other
+    assert Pair("f.server", Sight(Status.CHANGED, edited, digest("edited")), Sight(Status.ABSENT)) == other
+
+
+def test_a_touched_copy_is_a_copy() -> None:
+    """Where the stamp differs but the digest is the recorded one, nobody edited anything."""
+    touched = file("f.server", "theirs", 9)
+    learnt = Learnt({"f.server": digest("theirs")})
+    pair = only(compare(CONFLICT, scan(MINE, touched), scan(THEIRS, COPY_THERE), learnt))
+    assert (touched, frozenset()) == (pair.copy_here, pair.edited)
 
 
 def test_a_file_that_has_a_copy_s_name_on_the_other_side_waits() -> None:
@@ -256,7 +265,13 @@ TOUCHED = file("f", "old", 5)
         (Base(), scan(directory("f")), scan(file("f", "")), reads()),
         (CONFLICT, scan(file("f", "ours", 9), COPY_HERE), scan(THEIRS, COPY_THERE), reads("f")),
         (CONFLICT, scan(MINE, COPY_HERE), scan(file("f", "ours", 9), COPY_THERE), reads("", "f")),
-        (CONFLICT, scan(MINE, COPY_HERE), scan(file("f", "newest", 9), COPY_THERE), reads()),
+        (CONFLICT, scan(MINE, COPY_HERE), scan(file("f", "newest", 9), COPY_THERE), reads("", "f")),
+        (CONFLICT, scan(MINE, COPY_HERE), scan(file("f", "newer", 9), COPY_THERE), reads()),
+        (CONFLICT, scan(MINE, file("f.server", "edited", 9)), scan(THEIRS, COPY_THERE), reads("f.server")),
+        (CONFLICT, scan(MINE, file("f.server", "longer", 4)), scan(THEIRS, COPY_THERE), reads()),
+        (CONFLICT, scan(MINE, file("f.server", "longest", 9)), scan(THEIRS, COPY_THERE), reads()),
+        (CONFLICT, scan(MINE, link("f.server", "theirs", 9)), scan(THEIRS, COPY_THERE), reads()),
+        (CONFLICT, scan(MINE, COPY_HERE), scan(THEIRS, file("f.pc", "ours", 9)), reads("", "f.pc")),
     ],
 )
 def test_what_is_read(base: Base, here: Scan, there: Scan, expected: Questions) -> None:

@@ -26,7 +26,7 @@ from symsync.core.plan import Rules, plan
 from symsync.core.steps import Decision, Remove, Step, Then, Transfer
 from symsync.core.values import Found, Scan, Side
 from symsync_protocol.names import NAME_LIMIT
-from symsync_protocol.state import Conflict, Copy
+from symsync_protocol.state import Conflict, Copy, Meta, Version
 
 HERE, THERE = Side.HERE, Side.THERE
 BASE = Base(conflicts={"f": OPEN})
@@ -251,6 +251,70 @@ def test_deleted_on_both_sides() -> None:
     )
 
 
+TOUCHED_HERE, TOUCHED_THERE = file("f.server", "theirs", 9), file("f.pc", "mine", 9)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        (scan(MINE, TOUCHED_HERE), scan(THEIRS, COPY_THERE), replace(OPEN, copy_here=copy("f.server", "theirs", 9))),
+        (scan(MINE, COPY_HERE), scan(THEIRS, TOUCHED_THERE), replace(OPEN, copy_there=copy("f.pc", "mine", 9))),
+    ],
+    ids=["here", "there"],
+)
+def test_a_touched_copy_is_still_the_copy(here: Scan, there: Scan, expected: Conflict) -> None:
+    """Its time is another, be it only that the hub shows times by another zone: it is read, and recorded anew."""
+    decisions = met(BASE, here, there, {"f.server": "theirs"}, {"f.pc": "mine"})
+    assert ["f"] == list(decisions)
+    assert ((), Then.CONFLICT, expected) == (decisions["f"].steps, decisions["f"].then, decisions["f"].conflict)
+
+
+def test_a_decision_stands_in_another_zone() -> None:
+    """The version that loses is the recorded one, though the hub shows its time otherwise."""
+    there = scan(file("f", "theirs", 7203), file("f.pc", "mine", 7204))
+    decision = met(BASE, scan(MINE), there, None, {"f": "theirs", "f.pc": "mine"})["f"]
+    expected = [to(THERE, "f", MINE, there.entries["f"]), away(THERE, there.entries["f.pc"])]
+    assert expected == [told(step) for step in decision.steps]
+
+
+LOST = Base(lost={"f": OPEN}, decisions=False)
+AGAIN = Transfer(HERE, "f", COPY_THERE, digest=digest("mine"), meta=Meta(mtime_ns=MINE.stamp.mtime_ns))
+
+
+@pytest.mark.parametrize("there", [scan(THEIRS, COPY_THERE), scan(COPY_THERE), scan(THEIRS_2, COPY_THERE)])
+def test_what_was_lost_comes_back_from_its_copy(there: Scan) -> None:
+    """The node's own version first, whatever became of the hub's; the conflict is open as before."""
+    decisions = met(LOST, scan(), there)
+    assert ["f"] == list(decisions)
+    expected = replace(OPEN, here=Version(COPY_THERE.stamp, digest("mine")))
+    assert ((AGAIN,), Then.CONFLICT, expected) == (
+        decisions["f"].steps,
+        decisions["f"].then,
+        decisions["f"].conflict,
+    )
+
+
+def test_what_was_lost_comes_back_from_a_touched_copy() -> None:
+    """Its time is another, but it holds what it held."""
+    decisions = met(LOST, scan(), scan(THEIRS, TOUCHED_THERE), None, {"f.pc": "mine"})
+    assert [to(HERE, "f", TOUCHED_THERE)] == [told(step) for step in decisions["f"].steps]
+
+
+def test_a_lost_version_without_a_copy_is_no_more() -> None:
+    """Somebody removed or edited the copy: the hub's version comes, and nothing is removed anywhere."""
+    assert [to(HERE, "f", THEIRS)] == [told(step) for step in met(LOST, scan(), scan(THEIRS))["f"].steps]
+    decisions = met(LOST, scan(), scan(THEIRS, EDITED_THERE), None, {"f.pc": "edited"})
+    steps = [told(step) for decision in decisions.values() for step in decision.steps]
+    assert [to(HERE, "f", THEIRS), to(HERE, "f.pc", EDITED_THERE)] == steps
+
+
+def test_nothing_is_planned_below_a_lost_file() -> None:
+    """It stood against a directory on the hub, and does again."""
+    there = scan(directory("f"), file("f/x", "new"), COPY_THERE)
+    decisions = met(LOST, scan(), there)
+    assert [to(HERE, "f", COPY_THERE)] == [told(step) for decision in decisions.values() for step in decision.steps]
+
+
 EDITED_HERE, EDITED_THERE = file("f.server", "edited", 9), file("f.pc", "edited", 9)
 
 
@@ -264,7 +328,7 @@ EDITED_HERE, EDITED_THERE = file("f.server", "edited", 9), file("f.pc", "edited"
 )
 def test_an_edited_copy_is_a_user_s_file(here: Scan, there: Scan, edited: str, fresh: object) -> None:
     """It is synchronised like any other, the conflict stays open, and a new copy lies beside it."""
-    decisions = met(BASE, here, there)
+    decisions = met(BASE, here, there, {"f.server": "edited"})
     assert (Then.CONFLICT, [fresh]) == (decisions["f"].then, [told(step) for step in decisions["f"].steps])
     assert (Then.AGREE, [(Transfer, edited)]) == (
         decisions[edited].then,
@@ -274,7 +338,7 @@ def test_an_edited_copy_is_a_user_s_file(here: Scan, there: Scan, edited: str, f
 
 def test_an_edited_copy_stays_when_the_conflict_ends() -> None:
     """What is a user's own is not taken away with the copies."""
-    decisions = met(BASE, scan(MINE, EDITED_HERE), scan(THEIRS))
+    decisions = met(BASE, scan(MINE, EDITED_HERE), scan(THEIRS), {"f.server": "edited"})
     assert [to(HERE, "f", THEIRS, MINE)] == [told(step) for step in decisions["f"].steps]
     assert [to(THERE, "f.server", EDITED_HERE)] == [told(step) for step in decisions["f.server"].steps]
 

@@ -131,6 +131,7 @@ def test_only_a_directorys_own_state_came_along_with_its_files(
     assert (Standing.TAKEN_BACK, expected) == (ground.standing, ground.copied)
 
 
+UNSEEN = replace(OPEN, copy_here=Copy(COPY_HERE.path, digest("theirs")))
 HERE = scan(file("f", "old", 9), directory("d"))
 DIGESTS = {"f": digest("old")}
 
@@ -144,7 +145,7 @@ DIGESTS = {"f": digest("old")}
         (Ground(Standing.UNION), Base(removals=False, decisions=False)),
         (
             Ground(Standing.TAKEN_BACK, B2),
-            Base({"f": Entry(stamp("old", 9), stamp("old", 1), digest("old"))}, decisions=False),
+            Base({"f": Entry(stamp("old", 9), stamp("old", 1), digest("old"))}, decisions=False, lost={"g": UNSEEN}),
         ),
     ],
     ids=lambda value: value.standing.value if isinstance(value, Ground) else "",
@@ -175,7 +176,6 @@ def test_an_edit_in_a_copied_directory_is_one(time: int, expected: dict[str, Ent
 
 MINE = file("g", "mine", 9)
 AT_G = {"g": digest("mine"), COPY_HERE.path: digest("theirs")}
-UNSEEN = replace(OPEN, copy_here=Copy(COPY_HERE.path, digest("theirs")))
 EDITED = replace(OPEN.here, stamp=OPEN.here.stamp.unsettled())
 
 
@@ -186,9 +186,9 @@ EDITED = replace(OPEN.here, stamp=OPEN.here.stamp.unsettled())
         (scan(MINE), AT_G, False, {"g": replace(UNSEEN, here=replace(OPEN.here, stamp=MINE.stamp))}),
         (scan(file("g", "edited", 9)), {}, False, {"g": replace(UNSEEN, here=EDITED, copy_there=None)}),
         (scan(file("g", "edited", 9)), {}, True, {"g": replace(UNSEEN, here=EDITED)}),
-        (scan(COPY_HERE), AT_G, False, {}),
+        (scan(directory("g")), {}, False, {}),
     ],
-    ids=["as recorded", "without its copy", "another version", "edited since it was copied", "gone"],
+    ids=["as recorded", "without its copy", "another version", "edited since it was copied", "a directory"],
 )
 def test_taken_back_keeps_conflicts_open(
     here: Scan, digests: dict[str, bytes], copied: bool, expected: dict[str, Conflict]
@@ -196,6 +196,13 @@ def test_taken_back_keeps_conflicts_open(
     """With its copies, but for the one on the hub where that may be all there is left of a version."""
     ground = Ground(Standing.TAKEN_BACK, replace(B2, entries={}), copied=copied)
     assert Base({}, expected, decisions=False) == base_of(ground, here, digests)
+
+
+@pytest.mark.parametrize(("here", "expected"), [(scan(), UNSEEN), (scan(COPY_HERE), OPEN)], ids=["empty", "a copy"])
+def test_taken_back_knows_of_conflicts_what_was_lost(here: Scan, expected: Conflict) -> None:
+    """Where the node has nothing under the name, that was nobody's decision: the version may come back."""
+    base = base_of(Ground(Standing.TAKEN_BACK, replace(B2, entries={})), here, AT_G)
+    assert Base({}, {}, decisions=False, lost={"g": expected}) == base
 
 
 def test_taken_back_knows_nothing_of_what_is_gone() -> None:
@@ -241,6 +248,44 @@ def test_a_run_that_had_done_everything_counts_whole() -> None:
     assert Base({"f": AFTER}, {"c": OPEN}) == resume(base, journal, scan(), scan(), {})
 
 
+ENDED = Journal(b"g", puts={"p": AFTER}, gets={"f": AFTER}, conflicts={"c": OPEN})
+
+
+def test_the_other_side_sees_what_an_ended_run_had_done() -> None:
+    """What it brought to one side was put by the other; what it came to counts on either side."""
+    swapped = AFTER.swapped()
+    expected = Journal(b"g", puts={"f": swapped}, gets={"p": swapped}, conflicts={"c": OPEN.swapped()})
+    assert (expected, ENDED) == (ENDED.swapped(), ENDED.swapped().swapped())
+    acted = Journal(b"g", puts={"f": AFTER}, acted=True)
+    assert Journal(b"g", puts={"f": swapped}, acted=True) == acted.swapped()
+
+
+@pytest.mark.parametrize("content", ["new", "odd"])
+def test_what_the_hub_s_own_run_received_is_known_by_its_content(content: str) -> None:
+    """It bears the time of its source, and so may an edit of it, or what it was to replace. It is read again as long as
+    the tick lasts."""
+    journal = Journal(b"g", puts={"f": AFTER})
+    lying = journal.lying(scan(file("f", "new", 6)))
+    assert [file("f", "new", 6)] == lying
+    expected = {"f": replace(AFTER, there=stamp("new", 6).unsettled())} if content == "new" else {}
+    assert expected == journal.verified(lying, {"f": digest(content)}).puts
+    assert [] == journal.lying(scan(file("f", "new", 7)))
+
+
+@pytest.mark.parametrize(
+    ("content", "copy"),
+    [("mine", Copy("f.pc", digest("mine"), COPY_THERE.stamp.unsettled())), ("odd", Copy("f.pc", digest("mine")))],
+)
+def test_a_copy_that_the_hub_s_own_run_laid_is_known_by_its_content(content: str, copy: Copy) -> None:
+    """One that was edited since was never seen."""
+    journal = Journal(b"g", conflicts={"f": OPEN})
+    lying = journal.lying(scan(COPY_THERE))
+    verified = journal.verified(lying, {"f.pc": digest(content)})
+    assert {"f": replace(OPEN, copy_there=copy)} == verified.conflicts
+    resumed = resume(BEFORE, verified, scan(COPY_HERE), scan(COPY_THERE), {})
+    assert {"f": replace(OPEN, copy_there=copy)} == resumed.conflicts
+
+
 @pytest.mark.parametrize(
     ("here", "there", "expected"),
     [
@@ -255,3 +300,15 @@ def test_a_run_that_had_done_everything_counts_whole() -> None:
 def test_a_conflict_that_an_ended_run_had_begun(here: Scan, there: Scan, expected: Base) -> None:
     """It is open where one of its copies lies; the other was never seen, so that its absence decides nothing."""
     assert expected == resume(BEFORE, Journal(b"g", conflicts={"f": OPEN}), here, there, {})
+
+
+@pytest.mark.parametrize(
+    ("here", "expected"),
+    [(scan(COPY_HERE), OPEN.copy_here), (scan(), Copy("f.server", digest("newer")))],
+    ids=["lies there still", "gone"],
+)
+def test_a_copy_that_an_ended_run_had_not_brought_up_to_date(here: Scan, expected: Copy) -> None:
+    """It is the copy of before, which holds an older version and decides nothing; one that is gone was never seen."""
+    newer = replace(OPEN, copy_here=Copy("f.server", digest("newer"), stamp("newer", 9)))
+    base = resume(Base(conflicts={"f": OPEN}), Journal(b"g", conflicts={"f": newer}), here, scan(COPY_THERE), {})
+    assert {"f": replace(newer, copy_here=expected)} == base.conflicts

@@ -131,15 +131,21 @@ def _kept(before: Stamp | None, now: Stamp) -> Stamp:
 
 def _conflict(decision: Decision, outcome: Outcome, fresh: Fresh | None) -> Conflict | None:
     """The conflict as far as it was carried out: a copy that could not be stored leaves it open without that copy."""
-    planned, old = decision.conflict, decision.pair.conflict
+    planned, old = decision.conflict, decision.pair.conflict or decision.pair.lost
     if planned is None:
         return None
     here, there = planned.here, planned.there
+    if decision.pair.lost is not None:
+        back = next((d for d in outcome.done if d.step.path == decision.path), None)
+        if back is None or back.found is None:
+            return None  # whose absence would else be taken for a deletion
+        here = replace(here, stamp=back.found.stamp, digest=back.digest or here.digest)
     copies: dict[Side, Copy | None] = {}
     for side in Side:
         copy = planned.copy_here if side is Side.HERE else planned.copy_there
         version = there if side is Side.HERE else here
-        steps = [step for step in decision.steps if isinstance(step, Transfer) and step.on is side]
+        transfers = (step for step in decision.steps if isinstance(step, Transfer) and step.on is side)
+        steps = [step for step in transfers if step.path != decision.path]
         slot = None if old is None else old.copy_here if side is Side.HERE else old.copy_there
         if copy is None or not steps:
             copies[side] = _still_doubtful(copy, slot, fresh) if side is Side.THERE else copy
@@ -159,11 +165,11 @@ def _conflict(decision: Decision, outcome: Outcome, fresh: Fresh | None) -> Conf
 
 
 def _still_doubtful(copy: Copy | None, slot: Copy | None, fresh: Fresh | None) -> Copy | None:
-    """A copy that had to be read, for its stamp was too fresh: it still is where the tick lasts."""
-    doubted = slot is not None and slot.stamp is not None and not slot.stamp.settled
-    if copy is None or copy.stamp is None or not doubted or fresh is None or not fresh.covers(copy.stamp):
+    """A copy that had to be read, for its stamp was too fresh or another: it still is in doubt where the tick lasts."""
+    if copy is None or copy.stamp is None or slot is None or slot.stamp is None:
         return copy
-    return replace(copy, stamp=copy.stamp.unsettled())
+    read = not slot.stamp.settled or not same(slot.stamp, copy.stamp)
+    return replace(copy, stamp=copy.stamp.unsettled()) if read and fresh and fresh.covers(copy.stamp) else copy
 
 
 def _still_copied(conflict: Conflict | None, done: tuple[Done, ...]) -> Conflict | None:

@@ -23,6 +23,14 @@ class Base:
     """False after a restored backup: what is missing was perhaps never deleted, so nothing is removed."""
     decisions: bool = True
     """Whether an absent copy is a decision: only in a run whose generations agree."""
+    lost: Mapping[str, Conflict] = field(default_factory=dict)
+    """Open conflicts whose version here went with the node's disk. They stay open where it comes back in this run, from
+    its copy on the hub; else they are no more, and the copy is a file like any other."""
+
+    @property
+    def copied(self) -> Mapping[str, Conflict]:
+        """All conflicts that have copies."""
+        return {**self.conflicts, **self.lost} if self.lost else self.conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,9 @@ def compare(base: Base, here: Scan, there: Scan, learnt: Learnt, left_out: Itera
     `left_out` are the copies that other states announce: on neither side looked at. Paths about which either side
     knows nothing are no pairs: the state keeps what it says of them.
     """
-    copies = _own_copies(base.conflicts, here, there, learnt)
+    copies = _own_copies(base.copied, here, there, learnt)
     skipped = {*left_out, *copies.here, *copies.there}
-    paths = set(here.entries) | set(there.entries) | set(base.entries) | set(base.conflicts)
+    paths = set(here.entries) | set(there.entries) | set(base.entries) | set(base.copied)
     pairs: list[Pair] = []
     for path in sorted(paths):
         if path in skipped or not (here.knows(path) and there.knows(path)):
@@ -68,8 +76,8 @@ def compare(base: Base, here: Scan, there: Scan, learnt: Learnt, left_out: Itera
 def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies: "_Copies") -> Pair | None:
     found_here, found_there = here.entries.get(path), there.entries.get(path)
     entry = base.entries.get(path)
-    conflict = base.conflicts.get(path)
-    if found_here is None and found_there is None and entry is None and conflict is None:
+    conflict, lost = base.conflicts.get(path), base.lost.get(path)
+    if found_here is None and found_there is None and entry is None and conflict is None and lost is None:
         return None
     other = learnt.others.get(path)
     if other is not None and (found_there is None or not _vouches(other.stamp, found_there)):
@@ -81,6 +89,9 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
             _sight(entry.here if entry else None, entry, found_here, learnt.here.get(path)),
             _sight(entry.there if entry else None, entry, found_there, digest_there),
             before=entry,
+            lost=lost,
+            copy_there=copies.found(Side.THERE, lost.copy_there, there) if lost else None,
+            edited=copies.edited(lost, here, there),
             meta=other.meta if other else None,
         )
     return Pair(
@@ -92,11 +103,7 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
         copy_there=copies.found(Side.THERE, conflict.copy_there, there),
         copies_known=base.decisions
         and all(copy is None or scan.knows(copy.path) for copy, scan in _placed(conflict, here, there)),
-        edited=frozenset(
-            side
-            for side, (copy, scan) in zip(Side, _placed(conflict, here, there), strict=True)
-            if copy is not None and copy.path in scan.entries and copies.found(side, copy, scan) is None
-        ),
+        edited=copies.edited(conflict, here, there),
         meta=other.meta if other else None,
     )
 
@@ -156,13 +163,24 @@ class _Copies:
             return None
         return scan.entries.get(copy.path)
 
+    def edited(self, conflict: Conflict | None, here: Scan, there: Scan) -> frozenset[Side]:
+        """The sides on which something else lies where the conflict's copy was."""
+        if conflict is None:
+            return frozenset()
+        return frozenset(
+            side
+            for side, (copy, scan) in zip(Side, _placed(conflict, here, there), strict=True)
+            if copy is not None and copy.path in scan.entries and self.found(side, copy, scan) is None
+        )
+
 
 def _own_copies(conflicts: Mapping[str, Conflict], here: Scan, there: Scan, learnt: Learnt) -> _Copies:
     def untouched(copy: Copy | None, scan: Scan, digests: Mapping[str, bytes]) -> bool:
         found = scan.entries.get(copy.path) if copy else None
-        if copy is None or found is None or copy.stamp is None or not same(copy.stamp, found.stamp):
+        if copy is None or found is None or copy.stamp is None or copy.stamp.kind != found.kind:
             return False
-        return digests.get(copy.path, copy.digest) == copy.digest
+        known = digests.get(copy.path)
+        return same(copy.stamp, found.stamp) if known is None else known == copy.digest
 
     mine = (c.copy_here for c in conflicts.values())
     theirs = (c.copy_there for c in conflicts.values())
@@ -215,7 +233,7 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Quest
         elif mine.status is Status.CHANGED and _alike(mine.found, theirs.found) and not size_only:
             here.add(pair.path)
             there.add(pair.path)
-        elif mine.status is Status.CHANGED and not one_way and _same_size_as_recorded(pair):
+        elif (mine.status is Status.CHANGED or pair.conflict) and not one_way and _same_size_as_recorded(pair):
             there.add(pair.path)  # perhaps only touched on the hub
     regular = {pair.path: pair for pair in pairs if pair.path in here or pair.path in there}
     return Questions(
@@ -249,22 +267,37 @@ def _recorded_key(pair: Pair) -> tuple[int, int] | None:
 
 
 def _doubtful_copies(pairs: Sequence[Pair], side: Side) -> frozenset[str]:
-    """Conflict copies that bear the recorded stamp, which was too fresh then to vouch for the content."""
-    copies = (
-        (pair.copy_here, pair.conflict.copy_here) if side is Side.HERE else (pair.copy_there, pair.conflict.copy_there)
-        for pair in pairs
-        if pair.conflict is not None
-    )
-    return frozenset(
-        found.path
-        for found, copy in copies
-        if found is not None and copy is not None and copy.stamp is not None and not copy.stamp.settled
-    )
+    """Conflict copies that bear the recorded stamp, which was too fresh then to vouch for the content, or another with
+    the recorded size: they were perhaps only touched, or are shown in another time zone."""
+    doubtful: set[str] = set()
+    changed: dict[str, Stamp] = {}
+    for pair in pairs:
+        copy, lying = _copy_on(pair, side)
+        if copy is None or copy.stamp is None:
+            continue
+        if side in pair.edited:
+            changed[copy.path] = copy.stamp
+        elif lying is not None and not copy.stamp.settled:
+            doubtful.add(copy.path)
+    for pair in pairs if changed else ():
+        found, stamp = pair.sight(side).found, changed.get(pair.path)
+        if stamp is not None and found is not None and (found.kind, found.stamp.size) == (Kind.FILE, stamp.size):
+            doubtful.add(pair.path)
+    return frozenset(doubtful)
+
+
+def _copy_on(pair: Pair, side: Side) -> tuple[Copy | None, Found | None]:
+    """The copy that a conflict has on a side, as it is recorded and as it lies there."""
+    conflict = pair.conflict or pair.lost
+    if conflict is None:
+        return None, None
+    return (conflict.copy_here, pair.copy_here) if side is Side.HERE else (conflict.copy_there, pair.copy_there)
 
 
 def _same_size_as_recorded(pair: Pair) -> bool:
+    recorded = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
     found = pair.there.found
-    return pair.before is not None and found is not None and pair.before.there.size == found.stamp.size
+    return recorded is not None and found is not None and recorded.size == found.stamp.size
 
 
 def _in_doubt(pair: Pair) -> bool:

@@ -5,14 +5,14 @@ function here speaks of a side and its other.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symsync.core.modes import Action, Status
 from symsync.core.steps import Decision, Pair, Remove, Sight, Step, Then, Transfer
 from symsync.core.values import Found, Side
 from symsync_protocol.names import copy_path
 from symsync_protocol.stamps import Kind
-from symsync_protocol.state import Conflict, Copy, Version
+from symsync_protocol.state import Conflict, Copy, Meta, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,19 @@ def duplicate(pair: Pair, names: Names, promised: set[str], reason: str = "") ->
         steps.append(Transfer(side, path, theirs.found, replaces=lying if reuse else None, digest=theirs.digest))
     conflict = Conflict(_version(pair.here), _version(pair.there), copies[Side.HERE], copies[Side.THERE])
     return Decision(pair.path, Action.DUPLICATE, pair, Then.CONFLICT, tuple(steps), conflict, reason=reason)
+
+
+def bring_back(pair: Pair, lost: Conflict, copy: Copy, lying: Found) -> Decision:
+    """The version that went with the node's disk comes back from its copy on the hub, and the conflict is open as
+    before. What else became of it is for a run to say in which the node has its version."""
+    as_recorded = copy.digest == lost.here.digest and lost.here.stamp.kind is Kind.FILE
+    meta = Meta(mtime_ns=lost.here.stamp.mtime_ns if as_recorded else None)
+    step = Transfer(Side.HERE, pair.path, lying, digest=copy.digest, meta=meta)
+    conflict = replace(
+        lost, here=Version(lying.stamp, copy.digest, lying.target), copy_there=replace(copy, stamp=lying.stamp)
+    )
+    reason = "lost here: brought back from its copy"
+    return Decision(pair.path, Action.GET, pair, Then.CONFLICT, (step,), conflict, meta, reason)
 
 
 def _version(sight: Sight) -> Version:

@@ -4,7 +4,7 @@ Both sides keep the same agreement. After a crash, a restored backup or a lost d
 claims less is believed, and less is done: DESIGN.md ("Generations"), attacked with random models.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -29,6 +29,40 @@ class Journal:
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     acted: bool = False
     """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
+
+    def swapped(self) -> "Journal":
+        """The same as the other side sees it: what was brought here was put by it."""
+        puts = {path: entry.swapped() for path, entry in self.puts.items()}
+        gets = {path: entry.swapped() for path, entry in self.gets.items()}
+        conflicts = {path: conflict.swapped() for path, conflict in self.conflicts.items()}
+        if self.acted:
+            return replace(self, puts=puts, conflicts=conflicts)
+        return replace(self, puts=gets, gets=puts, conflicts=conflicts)
+
+    def lying(self, there: Scan) -> list[Found]:
+        """What lies on the hub as if this run had brought it there."""
+        copies = (conflict.copy_there for conflict in self.conflicts.values())
+        coming = {path: entry.there for path, entry in self.puts.items()}
+        coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
+        return [found for path, stamp in coming.items() if (found := _lies(there, path, stamp)) is not None]
+
+    def verified(self, lying: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
+        """Without what only looks as if this run had brought it to the hub. A node's puts bear times like no other's,
+        but what the hub's own run received has that of its source: only its content tells it from an edit."""
+        now = {found.path: found.stamp.unsettled() for found in lying}
+        puts = {
+            path: replace(entry, there=now[path])
+            for path, entry in self.puts.items()
+            if path in now and digests.get(path) == entry.digest
+        }
+        conflicts = {}
+        for path, conflict in self.conflicts.items():
+            copy = conflict.copy_there
+            if copy is not None:
+                whole = digests.get(copy.path) == copy.digest
+                copy = replace(copy, stamp=now.get(copy.path) if whole else None)
+            conflicts[path] = replace(conflict, copy_there=copy)
+        return replace(self, puts=puts, conflicts=conflicts)
 
 
 class Standing(StrEnum):
@@ -68,8 +102,8 @@ def stand(
 
     `pending` is the id of the generation that this node was about to record when it was ended: where the hub has it,
     the hub's state is ours. `moved`: the directory is not the one that the node's state was written in. `as_left`: the
-    node's last run left both sides with just these states, the hub's older or missing, for its mode records nothing
-    there.
+    last run left both sides with just these states, the hub's older or missing: one of the node's, whose mode records
+    nothing there, or one of the hub's own, which was ended after it had recorded here.
     """
     states = [state for state in (local, hub) if state is not None]
     newest = max((state.generation.number for state in states), default=0)
@@ -122,30 +156,34 @@ def base_of(ground: Ground, here: Scan, digests: Mapping[str, bytes]) -> Base:
         edited = (path for path, entry in state.entries.items() if _later(entry.here, here.entries.get(path)))
         kept = {**{path: _doubted(state.entries[path]) for path in edited}, **kept}
     conflicts: dict[str, Conflict] = {}
+    lost: dict[str, Conflict] = {}
     for path, conflict in state.conflicts.items():
-        still = _still_open(path, conflict, here, digests, ground.copied)
-        if still is not None:
-            conflicts[path] = still
-    return Base(kept, conflicts, decisions=False)
+        found = here.entries.get(path)
+        known = replace(conflict, copy_here=_whole(conflict.copy_here, here, digests))
+        if found is None:
+            lost[path] = known
+        elif found.kind is not Kind.DIRECTORY:
+            conflicts[path] = _still_open(known, found, digests.get(path), ground.copied)
+    return Base(kept, conflicts, decisions=False, lost=lost)
 
 
-def _still_open(
-    path: str, conflict: Conflict, here: Scan, digests: Mapping[str, bytes], copied: bool
-) -> Conflict | None:
-    """An open conflict, as long as the node has anything under the name. Its copy here counts as seen where it lies
-    there whole; that on the hub is a user's file from now on where the node's own is perhaps not a later version."""
-    found, copy = here.entries.get(path), conflict.copy_here
-    if found is None or found.kind is Kind.DIRECTORY:
+def _whole(copy: Copy | None, here: Scan, digests: Mapping[str, bytes]) -> Copy | None:
+    """A copy on the node counts as seen where it lies there whole."""
+    if copy is None:
         return None
-    if copy is not None:
-        lying = here.entries.get(copy.path)
-        whole = lying is not None and digests.get(copy.path) == copy.digest
-        copy = replace(copy, stamp=lying.stamp if lying is not None and whole else None)
-    if digests.get(path) == conflict.here.digest:
-        return replace(conflict, here=replace(conflict.here, stamp=found.stamp), copy_here=copy)
+    lying = here.entries.get(copy.path)
+    whole = lying is not None and digests.get(copy.path) == copy.digest
+    return replace(copy, stamp=lying.stamp if lying is not None and whole else None)
+
+
+def _still_open(conflict: Conflict, found: Found, digest: bytes | None, copied: bool) -> Conflict:
+    """An open conflict where the node has something under the name. Its copy on the hub is a user's file from now on
+    where the node's own is perhaps not a later version."""
+    if digest == conflict.here.digest:
+        return replace(conflict, here=replace(conflict.here, stamp=found.stamp))
     doubted = replace(conflict.here, stamp=conflict.here.stamp.unsettled())
     follows = copied and _later(conflict.here.stamp, found)
-    return replace(conflict, here=doubted, copy_here=copy, copy_there=conflict.copy_there if follows else None)
+    return replace(conflict, here=doubted, copy_there=conflict.copy_there if follows else None)
 
 
 def _again(path: str, entry: Entry, here: Scan, digests: Mapping[str, bytes]) -> Entry | None:
@@ -193,6 +231,9 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
     for path, conflict in journal.conflicts.items():
         mine, theirs = _seen(conflict.copy_here, here), _seen(conflict.copy_there, there)
         if any(copy is not None and copy.stamp is not None for copy in (mine, theirs)):
+            if (old := conflicts.get(path)) is not None:
+                mine = _or_as_before(mine, old.copy_here, here)
+                theirs = _or_as_before(theirs, old.copy_there, there)
             conflicts[path] = replace(conflict, copy_here=mine, copy_there=theirs)
             entries.pop(path, None)
     return replace(base, entries=entries, conflicts=conflicts)
@@ -208,6 +249,11 @@ def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
     if copy is None or copy.stamp is None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
-    if found is None:
-        return replace(copy, stamp=None)
-    return replace(copy, stamp=found.stamp if copy.stamp.settled else found.stamp.unsettled())
+    return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled) if found is not None else None)
+
+
+def _or_as_before(copy: Copy | None, before: Copy | None, scan: Scan) -> Copy | None:
+    """A copy that was only to be brought up to date, and was not, is what it was before: else it would be a file."""
+    if copy is None or copy.stamp is not None or before is None or before.path != copy.path:
+        return copy
+    return before if before.path in scan.entries else copy

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from symsync.core.conflicts import Names, duplicate, equal, judge, take_copies_away
+from symsync.core.conflicts import Names, bring_back, duplicate, equal, judge, take_copies_away
 from symsync.core.modes import TABLES, Action, Mode, Status, writes
 from symsync.core.steps import (
     Adjust,
@@ -80,7 +80,7 @@ def plan(pairs: Sequence[Pair], rules: Rules, names: Names) -> list[Decision]:
         decision = _decide(pair, rules, names, promised)
         if not _may_write(rules.mode, Side.HERE):
             decision = _left_as_it_is(decision, names)
-        if decision.then is Then.CONFLICT and _kinds_differ(pair):
+        if decision.then is Then.CONFLICT and (_kinds_differ(pair) or (pair.lost and _is_directory(pair.there))):
             pinned.append(pair.path + "/")
         decisions.append(decision)
     decisions = _directories_needed(decisions, rules.mode)
@@ -90,6 +90,8 @@ def plan(pairs: Sequence[Pair], rules: Rules, names: Names) -> list[Decision]:
 
 def _decide(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decision:
     action = TABLES[rules.mode][pair.here.status, pair.there.status]
+    if pair.lost is not None and pair.lost.copy_there is not None and pair.copy_there is not None:
+        return bring_back(pair, pair.lost, pair.lost.copy_there, pair.copy_there)
     if pair.conflict is not None:
         return _decide_open(pair, rules, names, promised)
     if equal(pair) or (rules.size_only and _same_size(pair)):
@@ -125,7 +127,7 @@ def _decide_open(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> 
 
 
 def _undecided(pair: Pair) -> Decision:
-    """Nothing happens to an open conflict; a version that had to be read to know it is recorded with its new stamp."""
+    """Nothing happens to an open conflict; what had to be read to know it is recorded with its new stamp."""
     conflict = pair.conflict
     read = conflict and replace(
         conflict,
@@ -148,8 +150,9 @@ def _read(version: Version, sight: Sight) -> Version:
 
 
 def _read_copy(copy: Copy | None, found: Found | None) -> Copy | None:
-    doubted = copy is not None and copy.stamp is not None and not copy.stamp.settled
-    return replace(copy, stamp=found.stamp) if copy is not None and doubted and found is not None else copy
+    if copy is None or copy.stamp is None or found is None:
+        return copy
+    return copy if copy.stamp.settled and same(copy.stamp, found.stamp) else replace(copy, stamp=found.stamp)
 
 
 def _decide_by_direction(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decision:
@@ -335,6 +338,10 @@ def _newer(one: Meta, other: Meta) -> bool:
 def _kinds_differ(pair: Pair) -> bool:
     mine, theirs = pair.here.found, pair.there.found
     return mine is not None and theirs is not None and (mine.kind is Kind.DIRECTORY) != (theirs.kind is Kind.DIRECTORY)
+
+
+def _is_directory(sight: Sight) -> bool:
+    return sight.found is not None and sight.found.kind is Kind.DIRECTORY
 
 
 def _kinds_settled(pairs: Sequence[Pair]) -> Sequence[Pair]:

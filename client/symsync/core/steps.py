@@ -35,6 +35,8 @@ class Pair:
     """Sides whose copy was edited: it is a user's file now."""
     meta: Meta | None = None
     """What another node's state tells of the hub's current content."""
+    lost: Conflict | None = None
+    """An open conflict whose version here went with the node's disk; `copy_there` is where it may come back from."""
 
     def sight(self, side: Side) -> Sight:
         return self.here if side is Side.HERE else self.there

@@ -16,7 +16,7 @@ from pathlib import Path
 from symsync.core.commit import Fresh
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
-from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Transfer
+from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Then, Transfer
 from symsync.core.values import Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
@@ -291,9 +291,11 @@ class Execution:
                 coming = self._coming(step) if isinstance(step, Transfer) and work.open(step) else None
                 if not isinstance(step, Transfer) or coming is None:
                     continue
+                if decision.conflict is not None and step.path == decision.path:
+                    continue  # a version that comes back from its copy: no journal counts in such a run
                 stamp, digest = coming
                 target = step.source.target
-                if decision.conflict is not None and step.path != decision.path:
+                if decision.conflict is not None:
                     conflict = conflicts.get(decision.path, decision.conflict)
                     conflicts[decision.path] = _with_copy(conflict, step.on, stamp, digest)
                 elif step.on is Side.THERE:
@@ -412,10 +414,12 @@ def _gone_there(decision: Decision, step: Step) -> str | None:
 
 
 def unfinished(outcomes: Iterable[Outcome]) -> bool:
-    """Whether another round may do better at once: something failed only because the world went on, or the loser of a
-    conflict has just become a file of its own, which has yet to travel."""
+    """Whether another round may do better at once: something failed only because the world went on, the loser of a
+    conflict has just become a file of its own, which has yet to travel, or a version has come back from its copy, and
+    has yet to get the other's."""
     return any(
-        any(failed.problem.reason is Reason.CHANGED for failed in outcome.failed)
+        (outcome.decision.pair.lost is not None and outcome.decision.then is Then.CONFLICT)
+        or any(failed.problem.reason is Reason.CHANGED for failed in outcome.failed)
         or any(_stepped_aside(outcome.decision, done.step) for done in outcome.done)
         for outcome in outcomes
     )
