@@ -48,7 +48,7 @@ PATIENCE = 900.0
 DISPLACED = "old"
 
 _TRIES = 5
-"""How often renames are taken up again over a new connection."""
+"""How often renames are taken up again over a new connection, and a folder is made that others take away."""
 
 
 class LockLostError(HubError):
@@ -103,7 +103,10 @@ class Fence:
         """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
         folders = [self._outer, self._staging]
         problems = self._remote.make_directories(folders, mode=0o700)
-        if any(problem is not None and problem.reason is not Reason.EXISTS for problem in problems):
+        for _ in range(_TRIES):
+            if all(problem is None or problem.reason is Reason.EXISTS for problem in problems):
+                break
+            # Whoever synchronises this directory itself takes the folder away when nothing lies in it.
             self._store.make_private(TEMPORARY_DIR)
             problems = self._remote.make_directories(folders, mode=0o700)
         for problem in problems:

@@ -88,8 +88,6 @@ class _Session:
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
         self._waited = False
-        self._shape: object = None
-        """That of the node's own state file, as it was when this run read it."""
 
     def preview(self) -> Result:
         pairing = pair(self._settings, self._nodes, self._remote, self._audience)
@@ -135,16 +133,16 @@ class _Session:
                     fence.release()
 
     def _round(self) -> tuple[Result, bool]:
-        """Plan and act; the plan is made twice where the first was overtaken. Returns whether a new round may help."""
-        try:
-            return self._attempt()
-        except _Overtaken:
-            return self._attempt()
+        """Plan and act, anew where the plan was overtaken: by a run that has rounds itself, as often as those. Returns
+        whether a new round may help."""
+        for _ in range(ROUNDS):
+            with suppress(_Overtaken):
+                return self._attempt()
+        return self._attempt()
 
     def _attempt(self) -> tuple[Result, bool]:
         settings = self._settings
         pairing = pair(settings, self._nodes, self._remote, self._audience)
-        self._shape = self._nodes.shape(pairing.there.name)
         view = survey(settings, pairing, self._folder, self._nodes, self._audience)
         if pairing.journal is not None:
             self._pick_up(pairing, view, pairing.journal)
@@ -235,7 +233,7 @@ class _Session:
                 first.verify()  # a lock whose holder only waits looks left behind
         if restored:
             raise _Overtaken("what a run that had broken off displaced was put back; run again")
-        if self._nodes.shape(pairing.there.name) != self._shape:
+        if self._nodes.shape(pairing.there.name) != pairing.node_shape:
             raise _Overtaken(f"{pairing.there.name}, running itself, has just synchronised with this node; run again")
 
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
@@ -336,7 +334,12 @@ class _Session:
             now = store.identity()
             if now is not None:
                 raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
-            (problem,) = fence.rename([store.stage_identity(pairing.there, fence.folder)])
+            try:
+                staged = store.stage_identity(pairing.there, fence.folder)
+            except HubRefused:
+                fence.verify()
+                raise
+            (problem,) = fence.rename([staged])
             if problem is not None:
                 raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
         intent = Intent(generation, *_announcement(view.decisions))

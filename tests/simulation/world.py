@@ -358,7 +358,9 @@ class World(Audience):
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
         result = self._run_to_its_end(settings, faults)
-        if result is not None and not faults.happened:
+        # Between its two records a run in the other role has told only one side what they agree on.
+        halfway = self._is_at_work(node) or self._is_at_work(hub)
+        if result is not None and not faults.happened and not halfway:
             if self._turns is None:
                 self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
@@ -379,10 +381,10 @@ class World(Audience):
 
     def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:
         """Run; None where the fault that was to happen ended it."""
-        if faults.fault is Fault.POWER:
-            faults.disk = Disk(settings.directory)
         if self._turns is not None:
             faults.point = self._turns.point
+        elif faults.fault is Fault.POWER:
+            faults.disk = Disk(settings.directory)  # else it is only a crash: nobody knows which bytes are whose
         self._runs.append(Run(settings.node, faults))
         try:
             return self._run(settings)
