@@ -150,7 +150,8 @@ class _Pairer:
             ground = replace(ground, standing=Standing.FIRST, state=None)
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
-            self._nodes.save(there.name, node_file, ground.state)
+            if not self._nodes.save(there.name, node_file, ground.state, shape):
+                return self.pair()
             self._nodes.end(there.name)
             shape = self._nodes.shape(there.name)
             node_file, journal = self._nodes.load(there.name), None

@@ -22,7 +22,7 @@ from symsync.core.steps import Decision, Outcome, Then, Transfer
 from symsync.core.values import Scan, Side
 from symsync.events import Audience, Phase, Result
 from symsync.execute import FRESH_NS, Execution, unfinished
-from symsync.fence import Fence
+from symsync.fence import Fence, LockLostError
 from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Meeting, Pairing, meet, pair
@@ -233,8 +233,16 @@ class _Session:
                 first.verify()  # a lock whose holder only waits looks left behind
         if restored:
             raise _Overtaken("what a run that had broken off displaced was put back; run again")
-        if self._nodes.shape(pairing.there.name) != pairing.node_shape:
+        if self._nodes.shape(pairing.there.name) != pairing.node_shape or self._was_halfway(pairing):
             raise _Overtaken(f"{pairing.there.name}, running itself, has just synchronised with this node; run again")
+
+    def _was_halfway(self, pairing: Pairing) -> bool:
+        """Whether the hub, running itself, had recorded its run only here when both states were read, so that its own
+        seemed to be older. Asked only where the two differed."""
+        if not self._records_on_hub or pairing.ground.standing not in (Standing.OLDER, Standing.UNION):
+            return False
+        sizes = HubStore(pairing.remote).folder().sizes
+        return sizes.get(self._settings.node) != pairing.folder.sizes.get(self._settings.node)
 
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
         """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
@@ -282,7 +290,7 @@ class _Session:
         copies = _copies([decision for decision in view.decisions if decision.touches], Side.HERE)
         if copies:  # other nodes, whose hub this directory is, must not take them for files
             node_file = self._nodes.announce(hub, pairing.node_file, Intent(generation, (), copies))
-            pairing = replace(pairing, node_file=node_file)
+            pairing = replace(pairing, node_file=node_file, node_shape=self._nodes.shape(hub))
         state = self._state(pairing, generation)
         self._nodes.begin(hub, state, execution.journal(generation.id))
         execution.apply([announced] if announced is not None else [])
@@ -316,7 +324,8 @@ class _Session:
             file = store.record(self._settings.node, pairing.hub_state if normal else None, state, file)
             token = state.generation.id
             met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
-        self._nodes.save(hub, pairing.node_file if normal else None, state)
+        if not self._nodes.save(hub, pairing.node_file if normal else None, state, pairing.node_shape):
+            raise LockLostError("in this directory")
         self._nodes.end(hub)
         self._nodes.remember(hub, met)
 

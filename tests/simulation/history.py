@@ -242,7 +242,7 @@ class _Drawer:
         while len(ops) < count:
             op = self._op()
             for part in op.parts:
-                if part.verb in RUNS and op.args and self._rng.random() < 0.5:
+                if part.verb in RUNS and op.args and self._rng.random() < 0.6:
                     ops.append(self._edit())  # a run with nothing to do meets no fault, and nobody else
             ops.append(op)
         return ops
