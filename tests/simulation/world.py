@@ -2,7 +2,8 @@
 
 Only six things are not the real ones: `session.open_remote` gives a `MemoryRemote`, wrapped so that faults can happen;
 the clock is virtual, so that nobody waits; random ids come from a seed; both sides are scanned one after the other; a
-node's changes are counted as effects; and state files that were decoded once are not decoded again.
+node's changes are counted as effects; and state files that were decoded once are not decoded again. Where several runs
+are at work at the same time, `turns` has it who moves.
 """
 
 import random
@@ -359,7 +360,7 @@ class World(Audience):
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
         result = self._run_to_its_end(settings, faults)
         # Between its two records a run in the other role has told only one side what they agree on.
-        halfway = self._is_at_work(node) or self._is_at_work(hub)
+        halfway = self._turns is not None and (self._is_at_work(node) or self._is_at_work(hub))
         if result is not None and not faults.happened and not halfway:
             if self._turns is None:
                 self._oracles.excluded_untouched(node, excluded)
