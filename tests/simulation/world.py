@@ -402,7 +402,9 @@ class World(Audience):
                 return None
             raise
         except HubError:
-            if faults.fault in _LET_FAIL and faults.happened:
+            # Who overslept may also be told what it was that he did not find any more.
+            overslept = self._turns is not None and self._turns.overslept
+            if overslept or (faults.fault in _LET_FAIL and faults.happened):
                 return None
             raise
         finally:
