@@ -51,7 +51,7 @@ DISPLACED = "old"
 _ASIDE = "kept-"
 
 _TRIES = 5
-"""How often renames are taken up again over a new connection."""
+"""How often renames are taken up again over a new connection, and a folder is made that others take away."""
 
 
 class LockLostError(HubError):
@@ -125,7 +125,10 @@ class Fence:
     def _make_staging(self) -> bool:
         """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
         problems = self._remote.make_directories(self._folders, mode=0o700)
-        if any(map(_is_trouble, problems)):
+        for _ in range(_TRIES):
+            if not any(map(_is_trouble, problems)):
+                break
+            # Whoever synchronises this directory itself takes the folder away when nothing lies in it.
             self._store.make_private(TEMPORARY_DIR)
             problems = self._remote.make_directories(self._folders, mode=0o700)
         for problem in problems:

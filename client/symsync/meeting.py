@@ -73,6 +73,8 @@ class Pairing:
     ground: Ground
     node_file: StateFile | None
     """The state as it lies on the node."""
+    node_shape: object
+    """That of this file before it was read."""
     hub_file: Recorded | None
     """The state file on the hub, as far as it must be known to append to it."""
     hub_state: PairState | None
@@ -120,8 +122,11 @@ class _Pairer:
                 f"the configuration calls the hub {settings.peer}, which is {there.name}: write 'peer {there.name}'"
             )
         place = place_of(settings.directory)
+        shape = self._nodes.shape(there.name)
         node_file = self._node_file(there)
         local = node_file.state if node_file else None
+        if hub is None and local is not None and settings.symsync and self._hubs.identity() is not None:
+            return self.pair()  # the hub, running itself, has met this node in this very moment
         known_here = self._nodes.identity()
         here = self._own_identity(known_here, place, local)
         met = self._nodes.met(there.name)
@@ -149,8 +154,10 @@ class _Pairer:
             ground = replace(ground, standing=Standing.FIRST, state=None)
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
-            self._nodes.save(there.name, node_file, ground.state)
+            if not self._nodes.save(there.name, node_file, ground.state, shape):
+                return self.pair()
             self._nodes.end(there.name)
+            shape = self._nodes.shape(there.name)
             node_file, journal = self._nodes.load(there.name), None
         self._tell(ground)
         remote = self._remote
@@ -168,6 +175,7 @@ class _Pairer:
             remote=remote,
             ground=ground,
             node_file=node_file,
+            node_shape=shape,
             hub_file=hub_file,
             hub_state=hub_state,
             folder=folder,

@@ -23,7 +23,7 @@ from symsync.core.values import Scan, Side
 from symsync.events import Audience, Phase, Result
 from symsync.execute import FRESH_NS, Execution, unfinished
 from symsync.execute.on_hub import displaced_by
-from symsync.fence import Fence
+from symsync.fence import Fence, LockLostError
 from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Meeting, Pairing, meet, pair
@@ -90,8 +90,6 @@ class _Session:
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
         self._waited = False
-        self._shape: object = None
-        """That of the node's own state file, as it was when this run read it."""
 
     def preview(self) -> Result:
         pairing = pair(self._settings, self._nodes, self._remote, self._audience)
@@ -137,16 +135,16 @@ class _Session:
                     fence.release()
 
     def _round(self) -> tuple[Result, bool]:
-        """Plan and act; the plan is made twice where the first was overtaken. Returns whether a new round may help."""
-        try:
-            return self._attempt()
-        except _Overtaken:
-            return self._attempt()
+        """Plan and act, anew where the plan was overtaken: by a run that has rounds itself, as often as those. Returns
+        whether a new round may help."""
+        for _ in range(ROUNDS):
+            with suppress(_Overtaken):
+                return self._attempt()
+        return self._attempt()
 
     def _attempt(self) -> tuple[Result, bool]:
         settings = self._settings
         pairing = pair(settings, self._nodes, self._remote, self._audience)
-        self._shape = self._nodes.shape(pairing.there.name)
         view = survey(settings, pairing, self._folder, self._nodes, self._audience)
         if pairing.journal is not None:
             self._pick_up(pairing, view, pairing.journal)
@@ -238,8 +236,16 @@ class _Session:
                 first.verify()  # a lock whose holder only waits looks left behind
         if restored:
             raise _Overtaken("what a run that had broken off displaced was put back; run again")
-        if self._nodes.shape(pairing.there.name) != self._shape:
+        if self._nodes.shape(pairing.there.name) != pairing.node_shape or self._was_halfway(pairing):
             raise _Overtaken(f"{pairing.there.name}, running itself, has just synchronised with this node; run again")
+
+    def _was_halfway(self, pairing: Pairing) -> bool:
+        """Whether the hub, running itself, had recorded its run only here when both states were read, so that its own
+        seemed to be older. Asked only where the two differed."""
+        if not self._records_on_hub or pairing.ground.standing not in (Standing.OLDER, Standing.UNION):
+            return False
+        sizes = HubStore(pairing.remote).folder().sizes
+        return sizes.get(self._settings.node) != pairing.folder.sizes.get(self._settings.node)
 
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
         """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
@@ -289,7 +295,7 @@ class _Session:
         copies = _copies([decision for decision in view.decisions if decision.touches], Side.HERE)
         if copies:  # other nodes, whose hub this directory is, must not take them for files
             node_file = self._nodes.announce(hub, pairing.node_file, Intent(generation, (), copies))
-            pairing = replace(pairing, node_file=node_file)
+            pairing = replace(pairing, node_file=node_file, node_shape=self._nodes.shape(hub))
         state = self._state(pairing, generation)
         self._nodes.begin(hub, state, execution.journal(generation.id))
         execution.apply([announced] if announced is not None else [])
@@ -330,7 +336,8 @@ class _Session:
             file = store.record(self._settings.node, held, state, file, fence.leave)
             token = state.generation.id
             met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
-        self._nodes.save(hub, pairing.node_file if normal else None, state)
+        if not self._nodes.save(hub, pairing.node_file if normal else None, state, pairing.node_shape):
+            raise LockLostError("in this directory")
         self._nodes.end(hub)
         self._nodes.remember(hub, met)
 
@@ -348,7 +355,12 @@ class _Session:
             now = store.identity()
             if now is not None:
                 raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
-            (problem,) = fence.rename([store.stage_identity(pairing.there, fence.folder)])
+            try:
+                staged = store.stage_identity(pairing.there, fence.folder)
+            except HubRefused:
+                fence.verify()
+                raise
+            (problem,) = fence.rename([staged])
             if problem is not None:
                 raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
         intent = Intent(generation, *_announcement(view.decisions))

@@ -168,14 +168,19 @@ class NodeStore:
         names = {name.removesuffix(".new") for name in os.listdir(self._dir) if not name.startswith("_")}
         return sorted(name for name in names if "." not in name)
 
-    def save(self, hub: str, before: StateFile | None, state: PairState) -> None:
-        """Record `state`: appended in proportion to the change, now and then written anew. On disk when it returns."""
+    def save(self, hub: str, before: StateFile | None, state: PairState, shape: object) -> bool:
+        """Record `state`: appended in proportion to the change, now and then written anew. On disk when it returns.
+        False where somebody else has recorded one since the file was of this `shape`: who slept must not write over
+        it."""
+        if self.shape(hub) != shape:
+            return False
         path = self._dir / hub
         if before is None or before.state is None or worth_rewriting(before):
             rewrites = before.rewrites + 1 if before else _first_rewrite()
             self._replace(path, encode_file(state, rewrites=rewrites))
-            return
-        self._extend(path, encode_change(before.state, state, rewrites=before.rewrites, offset=before.size))
+        else:
+            self._extend(path, encode_change(before.state, state, rewrites=before.rewrites, offset=before.size))
+        return True
 
     def journal(self, hub: str) -> Journal | None:
         """What a run was about to do when it was ended. One that can't be read does not count."""

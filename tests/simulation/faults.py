@@ -121,6 +121,8 @@ class Faults:
     """What loses its bytes where the power is to fail."""
     happened: bool = False
     """Whether the fault was met: runs with fewer effects end as if there were none."""
+    point: Callable[[], None] = lambda: None
+    """Called before all that others who are at work may see or disturb: they may go on first."""
     _listings: int = 0
     _asked: int = 0
     _ended: bool = False
@@ -131,6 +133,7 @@ class Faults:
         self.check_alive()
         if self._cut:
             raise HubUnreachable("the connection to the simulated hub was lost")
+        self.point()
 
     def check_alive(self) -> None:
         """Raise Crash again where something in a `finally` still wants to have an effect."""
@@ -138,6 +141,11 @@ class Faults:
             raise Crash
         self._asked += 1
         assert self._asked < _ENDLESS, "a run that never ends"
+
+    def look_at_node(self) -> None:
+        """The run looks at something on the node, where others may be at work."""
+        self.check_alive()
+        self.point()
 
     @contextmanager
     def on_hub(self, what: str) -> Iterator[Fault | None]:
@@ -156,7 +164,7 @@ class Faults:
     @contextmanager
     def on_node(self, what: str) -> Iterator[None]:
         """One effect on the node."""
-        self.check_alive()
+        self.look_at_node()
         if self.fault in _ON_HUB_ONLY:
             yield
             return
@@ -317,7 +325,7 @@ class Uncounted(Faults):
     """What happens to a run where nothing is counted: it can be over, and no more."""
 
     def __init__(self, faults: Faults) -> None:
-        super().__init__()
+        super().__init__(point=faults.point)
         self._faults = faults
 
     def check_alive(self) -> None:
@@ -355,11 +363,20 @@ def faulty_node(faults: Callable[[], Faults]) -> dict[str, Any]:
 
         return effect
 
-    store = type("FaultyNodeStore", (NodeStore,), {n: guarded(f"state {n}", getattr(NodeStore, n)) for n in _WRITES})
-    folder = type("FaultyFolder", (Folder,), {n: guarded(n, getattr(Folder, n)) for n in _CHANGES})
+    def looking(function: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*args: Any, **kwargs: Any) -> Any:
+            faults().look_at_node()
+            return function(*args, **kwargs)
+
+        return look
+
+    store = {name: guarded(f"state {name}", getattr(NodeStore, name)) for name in _WRITES}
+    store |= {name: looking(getattr(NodeStore, name)) for name in _READS}
+    folder = {name: guarded(name, getattr(Folder, name)) for name in _CHANGES}
+    folder |= {name: looking(getattr(Folder, name)) for name in _LOOKS}
     return {
-        "symsync.session.NodeStore": store,
-        "symsync.session.Folder": folder,
+        "symsync.session.NodeStore": type("FaultyNodeStore", (NodeStore,), store),
+        "symsync.session.Folder": type("FaultyFolder", (Folder,), folder),
         "symsync.folder.sync_filesystem": lambda _root: faults().synced(),
         "symsync.remotes.directory.sync_filesystem": lambda _root: faults().synced(),
         "os.fsync": lambda descriptor: faults().synced(descriptor),
@@ -369,8 +386,10 @@ def faulty_node(faults: Callable[[], Faults]) -> dict[str, Any]:
 
 
 _WRITES = ("announce", "save", "begin", "end", "save_identity", "remember", "cache")
+_READS = ("identity", "load", "shape", "names", "journal", "met", "cached")
 _CHANGES = ("link", "make_directory", "remove_directory", "adjust", "settle_directories", "finish", "clear")
 """`place`, `remove` and `move` consist of renames, each of which is an effect of its own."""
+_LOOKS = ("scan", "look", "digests")
 
 
 def _shown(value: object) -> str:

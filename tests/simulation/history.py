@@ -26,6 +26,8 @@ A history is a line with the world's setting and a line for each operation, `PLA
     hub zone 7200              the hub shows all its times by so many seconds later than they are
     a backup, a restore        a backup comes back; move: on another disk; lose: there is no backup
     world wait 1500            milliseconds pass
+    world together 5 a sync | b sync crash 7 | hub write f 8
+                               all of these at the same time: now one goes on, now another, as the seed 5 has it
 
 An operation that makes no sense (any more) does nothing, so that every part of a history is one.
 """
@@ -44,6 +46,7 @@ from symsync.remotes.base import Traits
 WORLD = "world"
 RUNS = ("sync", "sync2", "swap")
 """The verbs that take a fault."""
+TOGETHER = "together"
 COPIES = ("drop", "take", "edit-copy", "touch-copy")
 """What people do with a conflict's copy on the node, or, with `-there` behind it, with that on the hub."""
 
@@ -122,6 +125,18 @@ class Op:
         place, verb, *args = line.split()
         return cls(place, verb, tuple(args))
 
+    @classmethod
+    def together(cls, seed: str, parts: "Sequence[Op]") -> "Op":
+        """All of these at the same time."""
+        return cls(WORLD, TOGETHER, (seed, *" | ".join(map(str, parts)).split()))
+
+    @property
+    def parts(self) -> "tuple[Op, ...]":
+        """What happens at the same time: this alone, unless it is `together`."""
+        if self.verb != TOGETHER:
+            return (self,)
+        return tuple(map(Op.parse, " ".join(self.args[1:]).split("|")))
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -158,6 +173,8 @@ class Profile(StrEnum):
     """Two hubs with one node between them; with faults."""
     CLOCKS = "clocks"
     """Clocks that are set, on hub and nodes, and hubs that change their time zone; with faults."""
+    TOGETHER = "together"
+    """Runs at the same time, each of which goes on in the middle of the others."""
 
 
 PATHS = (("f", "g"), ("f", "d/f"), ("d/f", "d/g", "d"), ("d", "d/f", "f"), ("d", "d/e", "d/e/f", "f"))
@@ -189,6 +206,7 @@ _COPIES = {
     "touch-copy-there": 0.5,
 }
 _DISASTERS = {"backup": 3, "restore": 3, "move": 1, "lose": 1}
+_WITHOUT_FAULTS = (Profile.PLAIN, Profile.CONFLICTS, Profile.MODES, Profile.TOGETHER)
 _OTHER_RUNS = {Profile.ROLES: "swap", Profile.TREES: "sync2"}
 _ONE_WAY = (Mode.MIRROR, Mode.ORIGINAL, Mode.MASTER, Mode.SLAVE)
 _WAITS = (10, 400, 1_000, 2_500, 61_000, 3_600_000)
@@ -217,6 +235,8 @@ def draw(rng: random.Random, profile: Profile) -> History:
         setting = Setting(setting.nodes, disk=True, strict=setting.strict, mixed=setting.mixed)
     if profile is Profile.TREES:
         setting = replace(setting, hubs=True)
+    if profile is Profile.TOGETHER and len(setting.nodes) == 1:
+        setting = replace(setting, nodes="ab")
     return History(setting, tuple(_Drawer(rng, profile, setting).ops(rng.randint(3, 24))))
 
 
@@ -233,8 +253,9 @@ class _Drawer:
         ops: list[Op] = []
         while len(ops) < count:
             op = self._op()
-            if op.verb in RUNS and op.args and self._rng.random() < 0.5:
-                ops.append(self._edit())  # a run with nothing to do meets no fault
+            for part in op.parts:
+                if part.verb in RUNS and op.args and self._rng.random() < 0.6:
+                    ops.append(self._edit())  # a run with nothing to do meets no fault, and nobody else
             ops.append(op)
         return ops
 
@@ -248,6 +269,8 @@ class _Drawer:
             groups[self._one_way] = 4
         if self._profile is Profile.CLOCKS:
             groups[self._clock] = 3
+        if self._profile is Profile.TOGETHER or self._has_faults:
+            groups[self._together] = 6 if self._profile is Profile.TOGETHER else 2
         return self._pick(groups)()
 
     def _edit(self) -> Op:
@@ -278,14 +301,34 @@ class _Drawer:
         if self._profile in _OTHER_RUNS and self._rng.random() < 0.4:
             verb = _OTHER_RUNS[self._profile]
             node = self._nodes[0] if verb == "sync2" else node
-        if self._profile in (Profile.PLAIN, Profile.CONFLICTS, Profile.MODES) or self._rng.random() < 0.5:
-            return Op(node, verb)
+        return self._perhaps_faulty(Op(node, verb))
+
+    @property
+    def _has_faults(self) -> bool:
+        return self._profile not in _WITHOUT_FAULTS
+
+    def _perhaps_faulty(self, run: Op) -> Op:
+        if not self._has_faults or self._rng.random() < 0.5:
+            return run
         fault = self._rng.choice(tuple(Fault))
         at = str(self._rng.randint(1, self._rng.choice((4, 12, 30))))
         if fault is not Fault.MEANWHILE:
-            return Op(node, verb, (fault, at))
+            return replace(run, args=(fault, at))
         inner = self._sync() if self._rng.random() < 0.5 else self._edit()
-        return Op(node, verb, (fault, at, *str(inner).split()))
+        return replace(run, args=(fault, at, *str(inner).split()))
+
+    def _together(self) -> Op:
+        """Runs of several machines at the same time, now and then with somebody who edits."""
+        nodes = self._rng.sample(self._nodes, min(len(self._nodes), self._rng.choice((2, 2, 3))))
+        runs = [Op(node, "sync") for node in nodes]
+        if self._profile is Profile.TREES and nodes[0] == self._nodes[0] and self._rng.random() < 0.5:
+            runs[0] = replace(runs[0], verb="sync2")
+        if self._profile is Profile.ROLES and self._rng.random() < 0.7:
+            runs = [*runs[: self._rng.choice((1, 2))], Op(self._rng.choice(nodes), "swap")]
+        parts = [self._perhaps_faulty(run) for run in runs]
+        if len(parts) == 1 or self._rng.random() < 0.3:
+            parts.append(self._edit())
+        return Op.together(str(self._rng.randrange(1_000)), parts)
 
     def _one_way(self) -> Op:
         mode = self._rng.choice(_ONE_WAY)
@@ -328,9 +371,7 @@ def _smaller(history: History) -> list[History]:
     ops, setting = history.ops, history.setting
     candidates = [History(setting, shorter) for shorter in _without(ops)]
     candidates += [
-        History(setting, (*ops[:i], Op(op.place, op.verb), *ops[i + 1 :]))
-        for i, op in enumerate(ops)
-        if op.verb in RUNS and op.args
+        History(setting, (*ops[:i], simpler, *ops[i + 1 :])) for i, op in enumerate(ops) for simpler in _simpler(op)
     ]
     used = "".join(node for node in setting.nodes if any(node in _places(op) for op in ops))
     plain = Setting(setting.nodes)
@@ -339,8 +380,18 @@ def _smaller(history: History) -> list[History]:
     return candidates + [History(simpler, ops) for simpler in settings if simpler != setting]
 
 
-def _places(op: Op) -> tuple[str, ...]:
-    return (op.place, *op.args[2:3]) if op.verb in RUNS else (op.place,)
+def _simpler(op: Op) -> list[Op]:
+    """It with one thing less at the same time, or without a fault."""
+    if op.verb != TOGETHER:
+        return [Op(op.place, op.verb)] if op.verb in RUNS and op.args else []
+    seed, parts = op.args[0], op.parts
+    fewer = [(*parts[:i], *parts[i + 1 :]) for i in range(len(parts))]
+    fewer += [(*parts[:i], simpler, *parts[i + 1 :]) for i, part in enumerate(parts) for simpler in _simpler(part)]
+    return [Op.together(seed, some) if len(some) > 1 else some[0] for some in fewer]
+
+
+def _places(op: Op) -> set[str]:
+    return {place for part in op.parts for place in (part.place, *(part.args[2:3] if part.verb in RUNS else ()))}
 
 
 def _without(ops: Sequence[Op]) -> list[tuple[Op, ...]]:

@@ -21,7 +21,7 @@ from symsync.core.values import Found, Scan
 from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.remotes.base import Remote
-from symsync.statestore import NodeStore
+from symsync.statestore import HubStore, NodeStore
 from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, join
 from symsync_protocol.state import Copy, Entry, Identity, PairState, Version
 from symsync_protocol.statefile import encode_identity
@@ -182,6 +182,13 @@ def _given_again(store: NodeStore, identity: Identity, _before: Identity | None)
     """`save_identity` that does not ask who has given one meanwhile."""
     store._replace(store._dir / IDENTITY_FILE, encode_identity(identity))
     return True
+
+
+class _Credulous(HubStore):
+    """A hub's states for a run that does not ask under the lock who has met the hub meanwhile."""
+
+    def identity(self) -> Identity | None:
+        return None
 
 
 _DELETION_WINS = {
@@ -585,6 +592,26 @@ MUTATIONS: dict[str, Mutation] = {
             a sync
             hub ignore f 2
             a delete f
+        """,
+    ),
+    "one-identity": Mutation(
+        "of two nodes that meet a new hub at the same time, one names it, and the other asks",
+        {"symsync.session.HubStore": _Credulous},
+        "Stopped in meeting.py:_check_hub",
+        """
+            nodes=ab
+            world together 0 a sync | b sync
+        """,
+    ),
+    "overtaken": Mutation(
+        "a plan counts only as long as nobody in the other role has recorded anything since",
+        {"symsync.statestore.NodeStore.shape": _nothing},
+        "HubError in statestore.py:_grew",
+        """
+            nodes=c disk=yes
+            c sync
+            hub write f 2
+            world together 0 c sync | c swap
         """,
     ),
 }

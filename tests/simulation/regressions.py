@@ -457,6 +457,36 @@ _TEXTS = {
         a touch-copy 0
         a touch-copy-there 0
     """,
+    "a node was told that the hub had lost its identity, while the hub's own run was giving it one": """
+        nodes=b disk=yes
+        world together 0 b sync | b swap
+    """,
+    "a run's staging folder could not be made, for the other side's run took away what was above it": """
+        nodes=a disk=yes
+        hub link f 1
+        a sync
+        world together 18 a sync | a swap
+    """,
+    "a run gave up where another, which went about its work in rounds, had overtaken it twice": """
+        nodes=a disk=yes
+        a sync
+        hub unpack f 1
+        a swap
+        a link g 3
+        world together 1 a sync | a swap meanwhile 3 hub same g 1
+    """,
+    "a hub that was just recording what it had done, running itself, was taken for a restored one": """
+        nodes=a disk=yes
+        a write d/f 1
+        a swap
+        a sync
+        a swap crash 10
+        world together 3 a sync | a swap
+    """,
+    "a hub's own run that slept in the middle of its record wrote over what the node had recorded since": """
+        nodes=bc disk=yes
+        world together 20 c sync | b sync | b swap
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

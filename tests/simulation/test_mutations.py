@@ -7,16 +7,22 @@ from pathlib import Path
 import pytest
 
 from simulation.campaign import replay
-from simulation.history import RUNS, History
+from simulation.history import RUNS, TOGETHER, History
 from simulation.mutations import MUTATIONS
 
 EFFECTS = range(1, 40)
+SEEDS = range(100)
 
 
 def near(history: History) -> Iterator[History]:
-    """The history, and it with its faults at other effects: their numbers move when the engine's order of work does."""
+    """The history, and it with its faults at other effects, or its turns taken otherwise: numbers move when the
+    engine's order of work does."""
     yield history
     for index, op in enumerate(history.ops):
+        if op.verb == TOGETHER:
+            for seed in SEEDS:
+                moved = replace(op, args=(str(seed), *op.args[1:]))
+                yield replace(history, ops=(*history.ops[:index], moved, *history.ops[index + 1 :]))
         if (op.verb in RUNS or op.verb == "original") and op.args:
             for effect in EFFECTS:
                 moved = replace(op, args=(op.args[0], str(effect), *op.args[2:]))

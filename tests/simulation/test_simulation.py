@@ -2,12 +2,15 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from simulation.campaign import Tally, nth, play, replay, shrunk
-from simulation.history import History, Profile
+from simulation.history import History, Profile, shrink
 from simulation.regressions import REGRESSIONS
+from simulation.world import World
+from symsync.events import Phase
 
 FIXED_SEED = 1
 FRESH_SEED = int(os.environ.get("SIMULATION_SEED", random.SystemRandom().randrange(2**32)))
@@ -16,9 +19,9 @@ FRESH_SEED = int(os.environ.get("SIMULATION_SEED", random.SystemRandom().randran
 HISTORIES = 13
 """In each part, so that several workers can share them."""
 PARTS = range(10)
-"""For each profile, from either seed: 2,080 histories in all."""
+"""For each profile, from either seed: 2,340 histories in all."""
 LONG = 2_500
-"""Histories of each profile in the long run: 20,000 in all."""
+"""Histories of each profile in the long run: 22,500 in all."""
 
 
 def _none_fails(seed: int, part: int, profile: Profile, histories: int) -> None:
@@ -80,6 +83,58 @@ def test_a_sleeper_wakes_up_behind_the_fence() -> None:
     """
     assert None is play(History.parse(history), tally)
     assert (1, 1) == (tally.faults["meanwhile"], tally.broken_locks)
+
+
+class _Listening(World):
+    """A world in which somebody writes down when each run came to what."""
+
+    def __init__(self, history: History, directory: Path) -> None:
+        super().__init__(history.setting, directory)
+        self.heard: list[tuple[int, Phase, str]] = []
+        with self.engine():
+            self.play(history)
+
+    def phase(self, phase: Phase, detail: str = "") -> None:
+        self.heard.append((self.clock.time_ns(), phase, detail.replace(str(self.nodes["a"].root.parent), "")))
+
+
+AT_THE_SAME_TIME = History.parse("""
+    nodes=abc
+    a write f 1
+    b write f 2
+    c write g 3
+    world together 5 a sync | b sync | c sync | hub write d/f 4
+""")
+
+
+def test_runs_at_the_same_time_wait_for_each_other(tmp_path: Path) -> None:
+    """Runs that alternate meet a live lock, wait for it, and break none; each plans while another is at work."""
+    world = _Listening(AT_THE_SAME_TIME, tmp_path)
+    phases = [phase for _, phase, _ in world.heard]
+    first_committed = phases.index(Phase.COMMITTING)
+    assert Phase.WAITING in phases
+    assert 3 == phases[:first_committed].count(Phase.COMPARING)
+    assert 0 == world.broken_locks
+
+
+def test_runs_at_the_same_time_take_turns_alike_every_time(tmp_path: Path) -> None:
+    """Who goes on when is the seed's affair, not that of the threads."""
+    heard = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        heard.append(_Listening(AT_THE_SAME_TIME, tmp_path / name).heard)
+    assert heard[0] == heard[1]
+
+
+@pytest.mark.parametrize("profile", [Profile.TOGETHER, Profile.FAULTS])
+def test_what_happens_together_shrinks(profile: Profile) -> None:
+    """A failure that needs but one of many things at the same time is shrunk to that one."""
+    history = next(
+        h for h in (nth(FIXED_SEED, n, profile) for n in range(100)) if any(len(op.parts) > 2 for op in h.ops)
+    )
+    part = next(op.parts[1] for op in history.ops if len(op.parts) > 2)
+    smallest = shrink(history, lambda candidate: any(part in op.parts for op in candidate.ops))
+    assert (part,) == smallest.ops
 
 
 def test_a_history_is_played_alike_every_time() -> None:

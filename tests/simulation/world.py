@@ -2,7 +2,8 @@
 
 Only six things are not the real ones: `session.open_remote` gives a `MemoryRemote`, wrapped so that faults can happen;
 the clock is virtual, so that nobody waits; random ids come from a seed; both sides are scanned one after the other; a
-node's changes are counted as effects; and state files that were decoded once are not decoded again.
+node's changes are counted as effects; and state files that were decoded once are not decoded again. Where several runs
+are at work at the same time, `turns` has it who moves.
 """
 
 import random
@@ -11,20 +12,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
 from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
-from simulation.history import COPIES, RUNS, WORLD, History, Op, Setting
+from simulation.history import COPIES, RUNS, TOGETHER, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
 from simulation.people import Person
 from simulation.places import HUB, HUBS, PRIVATE, DiskHubPlace, HubPlace, Item, NodePlace, Served, visible
+from simulation.turns import Clock, Run, Turns
 from symsync import session, statestore
 from symsync.core.modes import Mode
 from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
 from symsync.events import Audience, Result
+from symsync.fence import LockLostError
 from symsync.remotes import open_own
 from symsync.remotes.base import Remote
 from symsync.remotes.location import Location, Protocol
@@ -39,7 +43,6 @@ from symsync_protocol.statefile import StateFile
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BEGINNING = 1_700_000_000 * SECOND
 _OP_TAKES_NS = 3_000_000
 _CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
 """What a node remembers of the hub's states: no part of what it agreed on. Their directory's time moves with them."""
@@ -50,22 +53,6 @@ _LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.UN
 _TAKES_AWAY = ("delete", "rename", "rmtree")
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""
-
-
-class Clock:
-    """Stands in for the system's clocks: waiting costs nothing. It is right; those of the places may be off."""
-
-    def __init__(self) -> None:
-        self._now = _BEGINNING
-
-    def time_ns(self) -> int:
-        return self._now
-
-    def monotonic(self) -> float:
-        return (self._now - _BEGINNING) / SECOND
-
-    def sleep(self, seconds: float) -> None:
-        self._now += int(seconds * SECOND)
 
 
 class _AtOnce(Executor):
@@ -120,9 +107,10 @@ class World(Audience):
         self.broken_locks = 0
         self._backups: dict[str, Callable[[bool], None]] = {}
         self._random = random.Random(str(setting))
-        self._busy: list[str] = []
-        """The places whose machines are at work: one may go on in the middle of another."""
-        self._running: list[Faults] = []
+        self._turns: Turns | None = None
+        """Who moves, while several are at work at the same time."""
+        self._alone: list[Run] = []
+        """The runs at work while none are at the same time."""
         self._linkless = set(setting.nodes[1::2] if setting.mixed else "")
         """The nodes whose protocol makes no links."""
         self._limit = MaxDelete(count=0) if setting.strict else DEFAULT_MAXDELETE
@@ -135,7 +123,7 @@ class World(Audience):
         clock = self.clock
         replaced = {
             "symsync.session.open_remote": self._open,
-            "symsync.session.open_own": lambda root: FaultyRemote(open_own(root), Uncounted(self._running[-1])),
+            "symsync.session.open_own": lambda root: FaultyRemote(open_own(root), Uncounted(self._runs[-1].faults)),
             "symsync.fence.random": self._random,
             "symsync.survey.ThreadPoolExecutor": _AtOnce,
             "symsync.statestore.decode": _remembering(statestore.decode),
@@ -143,8 +131,8 @@ class World(Audience):
             "time.time": lambda: self._time_where_it_runs() / SECOND,
             "time.time_ns": self._time_where_it_runs,
             "time.monotonic": clock.monotonic,
-            "time.sleep": clock.sleep,
-            **faulty_node(lambda: self._running[-1]),
+            "time.sleep": self._sleep,
+            **faulty_node(lambda: self._runs[-1].faults),
         }
         with ExitStack() as stack:
             for name, replacement in replaced.items():
@@ -155,14 +143,27 @@ class World(Audience):
         """What a run tells the user."""
         self.broken_locks += text.endswith("was left behind and has been taken away")
 
+    @property
+    def _runs(self) -> list[Run]:
+        """The runs at work in the thread that moves: one may go on in the middle of another."""
+        return self._turns.current.runs if self._turns else self._alone
+
+    def _is_at_work(self, machine: str) -> bool:
+        lanes = [lane.runs for lane in self._turns.lanes] if self._turns else [self._alone]
+        return any(run.node == machine for runs in lanes for run in runs)
+
+    def _sleep(self, seconds: float) -> None:
+        (self._turns or self.clock).sleep(seconds)
+
     def _time_where_it_runs(self) -> int:
-        return self.clock.time_ns() + (self.places[self._busy[-1]].clock_off_ns if self._busy else 0)
+        return self.clock.time_ns() + (self.places[self._runs[-1].node].clock_off_ns if self._runs else 0)
 
     def _open(self, location: Location, _conversation: object) -> Remote:
         place = self.places[location.directory]
         # Without the table of links, which the engine has itself.
         remote = place.connection() if isinstance(place, HubPlace) else place.remote()
-        return FaultyRemote(remote, self._running[-1], makes_links=self._busy[-1] not in self._linkless)
+        run = self._runs[-1]
+        return FaultyRemote(remote, run.faults, makes_links=run.node not in self._linkless)
 
     def play(self, history: History) -> None:
         """Let it all happen, then let the world come to rest. Raises Violation where the engine broke a promise."""
@@ -177,6 +178,8 @@ class World(Audience):
         """One operation."""
         self.clock.sleep(_OP_TAKES_NS / SECOND)
         match op.verb:
+            case "together":
+                self._together(op)
             case "wait":
                 self.clock.sleep(int(op.args[0]) / 1000)
             case "sync" | "sync2" | "swap":
@@ -294,21 +297,31 @@ class World(Audience):
         if (op.place, hub) not in self.pairs or (swapped and not isinstance(self.hubs[hub], NodePlace)):
             return
         before = self._oracles.alike(op.place, hub)
-        if not op.args:
-            self.sync(op.place, hub, swapped=swapped)
+        faults, inner = Faults(), None
+        if op.args:
+            fault, at, *rest = op.args
+            inner = Op.parse(" ".join(rest)) if rest else None
+            faults = Faults(Fault(fault), int(at), lambda: self._meanwhile(inner))
+        self.sync(op.place, hub, faults, swapped=swapped)
+        if inner is None and self._turns is None:
             self._oracles.still_alike(op.place, hub, before)
-            return
-        fault, at, *rest = op.args
-        inner = Op.parse(" ".join(rest)) if rest else None
-        self.sync(op.place, hub, Faults(Fault(fault), int(at), lambda: self._meanwhile(inner)), swapped=swapped)
-        if inner is None:
-            self._oracles.still_alike(op.place, hub, before)
+
+    def _together(self, op: Op) -> None:
+        """Several things happen at the same time."""
+        if self._turns is not None or self._runs:
+            return  # no more than these
+        self.met[TOGETHER] += 1
+        self._turns = Turns(self.clock, op.args[0], [partial(self._meanwhile, part) for part in op.parts])
+        try:
+            self._turns.play()
+        finally:
+            self._turns = None
 
     def _meanwhile(self, inner: Op | None) -> None:
         """Somebody else does something while runs are at work."""
         if inner is None:
             return
-        if inner.verb in RUNS and (HUB if inner.verb == "swap" else inner.place) in self._busy:
+        if inner.verb in RUNS and self._is_at_work(HUB if inner.verb == "swap" else inner.place):
             return  # a directory lets only one run work in it
         if inner.place in self.hubs and LOCK_DIR in self.hubs[inner.place].tree() and not self._is_edit(inner):
             return  # the known limit: between look and rename, a person can't be told from nobody
@@ -349,8 +362,11 @@ class World(Audience):
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
         laid, lost = self._oracles.laid(node, hub, known), {} if swapped else self._oracles.lost(node, hub)
         result = self._run_to_its_end(settings, faults)
-        if not faults.happened:
-            self._oracles.excluded_untouched(node, excluded)
+        # Between its two records a run in the other role has told only one side what they agree on.
+        halfway = self._turns is not None and (self._is_at_work(node) or self._is_at_work(hub))
+        if result is not None and not faults.happened and not halfway:
+            if self._turns is None:
+                self._oracles.excluded_untouched(node, excluded)
             self._oracles.after_run(node, hub, known)
             self._oracles.still_laid(laid, self.conflicts(node, hub))
             self._oracles.brought_back(node, hub, lost, self.conflicts(node, hub))
@@ -371,26 +387,34 @@ class World(Audience):
 
     def _run_to_its_end(self, settings: Settings, faults: Faults) -> Result | None:
         """Run; None where the fault that was to happen ended it."""
-        if faults.fault is Fault.POWER:
+        if self._turns is not None:
+            faults.point = self._turns.point
+        elif faults.fault is Fault.POWER:  # else it is only a crash: nobody knows which bytes are whose
             hub = self.places[settings.location.directory]
             faults.disk = Disk(settings.directory, *([hub.root] if isinstance(hub, NodePlace) else []))
-        self._running.append(faults)
-        self._busy.append(settings.node)
+        self._runs.append(Run(settings.node, faults))
         try:
             return self._run(settings)
         except Crash:
             return None
+        except LockLostError:
+            # Who waits for a dead node's second lock looks dead himself under the first one.
+            overslept = self._turns is not None and (self._turns.overslept or isinstance(self.hubs[HUB], NodePlace))
+            if overslept or (faults.fault in _LET_FAIL and faults.happened):
+                return None
+            raise
         except HubUnreachable:
             if faults.fault in (Fault.CUT, Fault.UNANSWERED) and faults.happened:
                 return None
             raise
         except HubError:
-            if faults.fault in _LET_FAIL and faults.happened:
+            # Who overslept may also be told what it was that he did not find any more.
+            overslept = self._turns is not None and self._turns.overslept
+            if overslept or (faults.fault in _LET_FAIL and faults.happened):
                 return None
             raise
         finally:
-            self._running.pop()
-            self._busy.pop()
+            self._runs.pop()
             self._note_ended(settings.node, settings.location.directory)
             if faults.happened and faults.fault is not None:
                 self.met[faults.fault] += 1
@@ -420,7 +444,8 @@ class World(Audience):
             if not self.ledger.disaster and not (may_stop and stopped.allow == "deletes"):
                 raise
             left_over = any(LOCK_DIR in tree for tree in before.values())  # which is put back before the plan is made
-            if not self._running[-1].happened and not left_over:
+            alone = self._turns is None and not self._runs[-1].faults.happened
+            if alone and not left_over:
                 self._oracles.nothing_done(before, self._everything())
             if stopped.allow is None:
                 return session.run(replace(settings, replace=True), self)
