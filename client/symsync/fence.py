@@ -243,7 +243,7 @@ class Fence:
         making = [MakeDirectories(self._folders, 0o700)] if self._unmade else []
         *made, (problem,) = self._remote.together([*making, Rename([(self._outer, LOCK_DIR)])])
         self._unmade = False
-        if any(map(_is_trouble, itertools.chain.from_iterable(made))):
+        if any(map(_is_trouble, itertools.chain.from_iterable(made))) and not self._is_whole(problem):
             self._make_staging()
             return self._try()
         if isinstance(problem, Problem):
@@ -263,6 +263,15 @@ class Fence:
         self.holding = True
         self._made.update(self._held + folder.removeprefix(self._staging) for folder in self._folders[2:])
         return True
+
+    def _is_whole(self, problem: object) -> bool:
+        """Whether a lock that was taken with its folders has them, whatever was said of those; an empty one is left."""
+        if problem is not None:
+            return False
+        (held,) = self._remote.stat([self._held])
+        if held is None:
+            self._remote.remove_directories([LOCK_DIR])
+        return isinstance(held, Found)
 
     def _signs(self) -> tuple[str | None, object]:
         """Who holds the lock, and whatever changes while he is alive."""

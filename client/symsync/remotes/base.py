@@ -222,7 +222,7 @@ class Remote(ABC):
 
     def together(self, requests: Sequence[Request]) -> list[Outcomes]:
         """All of these in this order, in one round trip where the protocol allows it: each is done whatever came of
-        those before it. What a `Stat` among them leaves in doubt is looked at when all is done."""
+        those before it. What a reply leaves in doubt is looked at when all is done, and told as it is then."""
         return [self._one_of(request) for request in requests]
 
     def _one_of(self, request: Request) -> Outcomes:
