@@ -242,7 +242,9 @@ class _Session:
     def _was_halfway(self, pairing: Pairing) -> bool:
         """Whether the hub, running itself, had recorded its run only here when both states were read, so that its own
         seemed to be older. Asked only where the two differed."""
-        if not self._records_on_hub or pairing.ground.standing not in (Standing.OLDER, Standing.UNION):
+        state, on_hub = pairing.ground.state, pairing.hub_state
+        agreed = state is not None and on_hub is not None and state.generation == on_hub.generation
+        if not self._records_on_hub or pairing.ground.standing is Standing.FIRST or agreed:
             return False
         sizes = HubStore(pairing.remote).folder().sizes
         return sizes.get(self._settings.node) != pairing.folder.sizes.get(self._settings.node)

@@ -487,6 +487,13 @@ _TEXTS = {
         nodes=bc disk=yes
         world together 20 c sync | b sync | b swap
     """,
+    "a run broke off, for it had read the hub's state while the hub, running itself, had recorded on one side only": """
+        nodes=ab disk=yes
+        a swap
+        b mkdir d/e/f
+        b sync
+        world together 10 b sync | a sync | a swap | a same d/e/f 0
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
