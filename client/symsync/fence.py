@@ -243,7 +243,9 @@ class Fence:
         making = [MakeDirectories(self._folders, 0o700)] if self._unmade else []
         *made, (problem,) = self._remote.together([*making, Rename([(self._outer, LOCK_DIR)])])
         self._unmade = False
-        if any(map(_is_trouble, itertools.chain.from_iterable(made))) and not self._is_whole(problem):
+        outcomes = zip(self._folders, itertools.chain.from_iterable(made), strict=False)
+        refused = {folder for folder, outcome in outcomes if _is_trouble(outcome)}
+        if refused and not self._is_whole(problem):
             self._make_staging()
             return self._try()
         if isinstance(problem, Problem):
@@ -261,7 +263,8 @@ class Fence:
                     f"{self._outer} can't be renamed to {LOCK_DIR} {self._place}: {problem.detail or problem.reason}"
                 )
         self.holding = True
-        self._made.update(self._held + folder.removeprefix(self._staging) for folder in self._folders[2:])
+        rooms = [folder for folder in self._folders[2:] if folder not in refused]
+        self._made.update(self._held + folder.removeprefix(self._staging) for folder in rooms)
         return True
 
     def _is_whole(self, problem: object) -> bool:

@@ -219,6 +219,18 @@ MUTATIONS: dict[str, Mutation] = {
             a sync meanwhile 8 hub write f 4
         """,
     ),
+    "displaced-read-hub": Mutation(
+        "on the hub, a displaced version is read under whose stamp an edit may hide since the plan",
+        {"symsync.execute.on_hub.OnHub._edited": lambda *_: set()},
+        "overrun",
+        """
+            nodes=a tick=60000
+            hub write g 3
+            a sync
+            a link g 4
+            a sync meanwhile 2 hub write g 6
+        """,
+    ),
     "second-look-node": Mutation(
         "on the node, a displaced version that is not what the plan saw goes back",
         {"symsync.folder.Folder._was": lambda *_: True},

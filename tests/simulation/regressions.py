@@ -494,6 +494,20 @@ _TEXTS = {
         b sync
         world together 10 b sync | a sync | a swap | a same d/e/f 0
     """,
+    "an edit on the hub between the plan and the renames hid in the minute of the version that was replaced": """
+        nodes=a tick=60000
+        hub write g 3
+        a sync
+        a link g 4
+        a sync meanwhile 2 hub write g 6
+    """,
+    "a removal counted as done where the hub had refused the folder for what is displaced, along with the lock": """
+        nodes=a tick=60000 times=no
+        a write f 5
+        a sync
+        a delete f
+        a sync refused 4
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -17,7 +17,7 @@ from symsync.core.commit import Fresh
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
 from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Then, Transfer
-from symsync.core.values import Problem, Reason, Side
+from symsync.core.values import Found, Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
@@ -270,7 +270,7 @@ class Execution:
         """Put everything into its place. The fence, where there is one, holds the lock. What is `also` to be asked on
         the hub is asked before anything takes a place."""
         fence = self._fence
-        hub = OnHub(self._load, self._remote, fence, self._dirmode) if fence is not None else None
+        hub = OnHub(self._load, self._remote, fence, self._dirmode, self._fresh, self._read) if fence else None
         if hub is not None:
             hub.make_way()
         self._look_again(hub, also)
@@ -279,6 +279,16 @@ class Execution:
         OnNode(self._load, self._folder).apply()
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()
+
+    def _read(self, wanted: Sequence[Found]) -> dict[str, bytes]:
+        """The digests of files on the hub, as far as they can be read whole."""
+        digests: dict[str, bytes] = {}
+        sizes = {found.path: found.stamp.size for found in wanted}
+        for outcome in self._remote.fetch((Fetch(path, self._folder.temporary()) for path in sizes), self._transferred):
+            if isinstance(outcome, Fetched) and outcome.size == sizes[outcome.job.path]:
+                digests[outcome.job.path] = outcome.digest
+                outcome.job.target.unlink(missing_ok=True)
+        return digests
 
     def journal(self, generation: bytes) -> Journal:
         """What the state will say of everything that has been transferred, once it is in place."""

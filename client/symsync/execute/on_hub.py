@@ -1,9 +1,10 @@
 """The hub's part of an execution: everything in batches, each a stream of requests that waits for no reply."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from symsync.core.commit import Fresh
 from symsync.core.steps import Adjust, Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.execute.work import Arrived, Work, Workload, readable
@@ -19,6 +20,9 @@ BATCH = 64
 
 S = TypeVar("S", Transfer, Remove)
 
+Reader = Callable[[Sequence[Found]], Mapping[str, bytes]]
+"""Reads files on the hub: the digests of those that could be read whole, by path."""
+
 Target = tuple[Work, Step, str, Found | None]
 """A step, the path where it acts, and what the plan saw there."""
 
@@ -26,12 +30,17 @@ Target = tuple[Work, Step, str, Found | None]
 class OnHub:
     """The hub's part: everything in batches, each a stream of requests that waits for no reply."""
 
-    def __init__(self, load: Workload, remote: Remote, fence: Fence, directory_mode: int | None) -> None:
-        """`directory_mode`: the bits of what is made, None: as the hub makes it."""
+    def __init__(
+        self, load: Workload, remote: Remote, fence: Fence, directory_mode: int | None, fresh: Fresh, read: Reader
+    ) -> None:
+        """`directory_mode`: the bits of what is made, None: as the hub makes it. `fresh`: which stamps an edit may hide
+        under since the plan was made; `read` tells what files on the hub hold."""
         self._load = load
         self._remote = remote
         self._fence = fence
         self._directory_mode = directory_mode
+        self._fresh_stamps = fresh
+        self._read = read
         self._fresh: set[str] = set()
 
     def make_way(self) -> None:
@@ -157,10 +166,12 @@ class OnHub:
         self._fence.make_room(paths)
         free: list[tuple[Work, S]] = []
         back: list[tuple[str, str]] = []
-        for (work, step, expected), (problem, now) in zip(steps, self._fence.displace(paths), strict=True):
+        displaced = self._fence.displace(paths)
+        edited = self._edited(steps, displaced)
+        for (work, step, expected), (problem, now) in zip(steps, displaced, strict=True):
             if problem is not None and problem.reason is not Reason.ABSENT:
                 self._load.fail(work, step, replace(problem, path=step.path))
-            elif problem is None and self._is_another(expected, now):
+            elif problem is None and (expected.path in edited or self._is_another(expected, now)):
                 back.append((self._fence.displaced(expected.path), expected.path))
                 changed = Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
                 self._load.fail(work, step, changed)
@@ -169,6 +180,21 @@ class OnHub:
         if back:
             self._fence.rename(back)
         return free
+
+    def _edited(
+        self,
+        steps: Sequence[tuple[Work, S, Found]],
+        displaced: Sequence[tuple[Problem | None, Found | Problem | None]],
+    ) -> set[str]:
+        """The paths whose displaced versions hold something else than the plan knows, under a stamp whose tick lasts
+        longer than it took us to come here: an edit in the same minute shows in nothing else."""
+        doubtful: dict[str, tuple[Found, bytes]] = {}
+        for (work, _, expected), (problem, now) in zip(steps, displaced, strict=True):
+            known = _known_digest(work.decision, expected.path)
+            if problem is None and isinstance(now, Found) and known and self._fresh_stamps.covers(now.stamp):
+                doubtful[expected.path] = (now, known)
+        digests = self._read([now for now, _ in doubtful.values()]) if doubtful else {}
+        return {path for path, (now, known) in doubtful.items() if digests.get(now.path, known) != known}
 
     @staticmethod
     def _is_another(expected: Found, displaced: Found | Problem | None) -> bool:
@@ -262,6 +288,15 @@ def displaced_by(decisions: Iterable[Decision]) -> list[str]:
             case Transfer() if step.replaces is not None:
                 paths.append(step.path)
     return paths
+
+
+def _known_digest(decision: Decision, path: str) -> bytes | None:
+    """What the plan knows of the content at `path` on the hub, which is the decision's own or that of its copy."""
+    pair = decision.pair
+    if path == pair.path:
+        return pair.there.digest
+    copy = pair.conflict.copy_there if pair.conflict is not None else None
+    return copy.digest if copy is not None and copy.path == path else None
 
 
 def _vacated(decision: Decision, step: Transfer) -> bool:
