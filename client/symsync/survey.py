@@ -264,7 +264,9 @@ class _Survey:
             if state is not None:
                 kinds.update((path, entry.there.kind) for path, entry in state.entries.items())
                 kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())
-        copies = (conflict.copy_there for conflict in own.conflicts.values()) if own else ()
+        # One-way runs settle conflicts whose copies stay on the hub, and only the state there still tells of those.
+        known = [state for state in (own, self._pairing.hub_state) if state is not None]
+        copies = (conflict.copy_there for state in known for conflict in state.conflicts.values())
         kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
         return kinds
 

@@ -508,6 +508,14 @@ _TEXTS = {
         a delete f
         a sync refused 4
     """,
+    "the copy of a conflict that a mirror's run had settled stayed on a hub that hides names with a dot, unseen": """
+        nodes=ab hides=yes
+        b write .f 2
+        b sync
+        a write .f 4
+        a sync
+        a mirror
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
