@@ -7,7 +7,6 @@ saw (`Reason.CHANGED`). No link that lies in the tree is followed when writing.
 import errno
 import fcntl
 import functools
-import hashlib
 import os
 import shutil
 import stat
@@ -42,7 +41,7 @@ from symsync_protocol.names import (
     parent,
 )
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
-from symsync_protocol.state import Meta
+from symsync_protocol.state import Meta, link_digest
 
 _PRIVATE = 0o700
 
@@ -483,11 +482,6 @@ def _bytes_below(top: Path) -> int:
             with suppress(OSError):
                 total += os.lstat(os.path.join(directory, name)).st_size
     return total
-
-
-def link_digest(target: str) -> bytes:
-    """What stands for a symbolic link's content: the SHA-256 of its target."""
-    return hashlib.sha256(os.fsencode(target)).digest()
 
 
 def is_same(stamp: Stamp, found: Found | Problem | None) -> bool:

@@ -19,7 +19,7 @@ from symsync.core.generations import Journal, Standing, next_generation
 from symsync.core.modes import writes
 from symsync.core.safety import check
 from symsync.core.steps import Decision, Outcome, Then, Transfer
-from symsync.core.values import Scan, Side
+from symsync.core.values import Found, Problem, Scan, Side
 from symsync.events import Audience, Phase, Result
 from symsync.execute import FRESH_NS, Execution, unfinished
 from symsync.execute.on_hub import displaced_by
@@ -366,7 +366,8 @@ class _Session:
             if problem is not None:
                 raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
         intent = Intent(generation, *_announcement(view.decisions))
-        return store.announce(self._settings.node, intent, pairing.hub_state, pairing.hub_file)
+        file, written = store.announce(self._settings.node, intent, pairing.hub_state, pairing.hub_file)
+        return file, replace(written, answer=_or_overtaken(written.answer))
 
     def _state(self, pairing: Pairing, generation: Generation) -> PairState:
         """The state that this run will record, still without what it says of any path."""
@@ -416,6 +417,19 @@ def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journa
     entries = {path: entry for path, entry in agreement.entries.items() if base.entries.get(path) is not entry}
     conflicts = {path: c for path, c in agreement.conflicts.items() if base.conflicts.get(path) is not c}
     return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True)
+
+
+def _or_overtaken(answer: Callable[[Found | Problem | None], None]) -> Callable[[Found | Problem | None], None]:
+    """What was announced is not there as it should be: who slept in a record of his own has just ended it, or the hub
+    took only a part. Nothing was done yet, so that a new plan is no risk."""
+
+    def checked(found: Found | Problem | None) -> None:
+        try:
+            answer(found)
+        except HubError as error:
+            raise _Overtaken(str(error)) from error
+
+    return checked
 
 
 def _uploads(decision: Decision) -> bool:

@@ -383,15 +383,22 @@ class HubStore:
     def load(self, node: str) -> StateFile | None:
         """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""
         path = f"{STATE_DIR}/{node}"
-        data = self._remote.read(path, 0, SIZE_LIMIT)
-        if data is not None:
-            return decode(data, f"the hub's {path}")
-        data = self._remote.read(f"{path}.new", 0, SIZE_LIMIT)
-        # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name. One
-        # that is not whole never counted.
-        with suppress(StateDamaged):
-            return None if data is None else replace(decode(data, f"the hub's {path}.new"), torn=True)
+        for place in self._places(node):
+            data = self._remote.read(place, 0, SIZE_LIMIT)
+            if data is not None and place == path:
+                return decode(data, f"the hub's {path}")
+            # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name.
+            # One that is not whole never counted.
+            with suppress(StateDamaged):
+                if data is not None:
+                    return replace(decode(data, f"the hub's {place}"), torn=True)
         return None
+
+    @staticmethod
+    def _places(node: str) -> tuple[str, ...]:
+        """Where a node's state file may lie, in the order in which to look: it may be renamed between two looks."""
+        path = f"{STATE_DIR}/{node}"
+        return path, f"{path}.new", path
 
     def journal(self, node: str) -> Journal | None:
         """What the hub's own run, with `node` as its hub, was about to do when it was ended, in the node's view."""
@@ -402,9 +409,8 @@ class HubStore:
 
     def raw(self, node: str, offset: int = 0) -> bytes | None:
         """The bytes of a node's state file from `offset`."""
-        path = f"{STATE_DIR}/{node}"
-        data = self._remote.read(path, offset, SIZE_LIMIT)
-        return data if data is not None else self._remote.read(f"{path}.new", offset, SIZE_LIMIT)
+        found = (self._remote.read(place, offset, SIZE_LIMIT) for place in self._places(node))
+        return next((data for data in found if data is not None), None)
 
     def announce(
         self, node: str, intent: Intent, held: PairState | None, file: Recorded | None

@@ -15,7 +15,7 @@ from symsync.core.plan import newer_side, one_way, plan
 from symsync.core.steps import Decision, Pair
 from symsync.core.values import Found, Listing, Problem, Reason, Scan, Side
 from symsync.events import Audience, Phase
-from symsync.folder import Folder, link_digest
+from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Pairing
 from symsync.remotes import open_own
@@ -27,7 +27,7 @@ from symsync.statestore import HubStore, Met, NodeStore, Other, StateFolder, ann
 from symsync_protocol.errors import HubRefused, StateDamaged, Stopped
 from symsync_protocol.names import IGNORE_FILE, ancestors, basename, same_name
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
-from symsync_protocol.state import PairState
+from symsync_protocol.state import PairState, link_digest
 from symsync_protocol.statefile import StateFile
 
 ACCEPTED = frozenset({"deletes", "emptied"})

@@ -4,6 +4,7 @@ A state is a view: `here` is the directory that keeps it, `there` is the other o
 other side, and the two files that a run writes are each other's swapped view; hence the name of the project.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -69,6 +70,11 @@ class Entry:
 
     def swapped(self) -> "Entry":
         return Entry(self.there, self.here, self.digest, self.target, self.meta)
+
+
+def link_digest(target: str) -> bytes:
+    """What stands for a symbolic link's content: the SHA-256 of its target."""
+    return hashlib.sha256(target.encode("utf-8", "surrogateescape")).digest()
 
 
 @dataclass(frozen=True, slots=True)

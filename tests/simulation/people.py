@@ -56,6 +56,13 @@ class Person:
         if self._kind(path) is None and path in (tree := self._place.tree()):
             self._ledger.removed(path, tree[path].content)
 
+    def _uncover(self) -> None:
+        """A link that people on this hub can't see lies there again, where nobody has seen it covered meanwhile."""
+        shown = self._place.shown()
+        for path, item in self._place.tree().items():
+            if path not in shown:
+                self._ledger.deleted.discard((path, item.content))
+
     def _end_hidden(self, directory: str) -> None:
         """With its directory go the links in it that people on this hub can't see."""
         shown = self._place.shown()
@@ -98,6 +105,7 @@ class Person:
         if content is not None:
             self._place.remove(path)
             self._ledger.removed(path, content)
+            self._uncover()
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file, also over another one, or a directory with all that is in it."""
@@ -113,6 +121,7 @@ class Person:
         self._cover(new)
         self._end_hidden(old)
         self._place.rename(old, new)
+        self._uncover()
         for path, content in moved.items():
             if content is not None:
                 self._ledger.moved(new + path[len(old) :], content, over)
@@ -126,6 +135,7 @@ class Person:
         if self._kind(path) is Kind.DIRECTORY and not any(below.startswith(path + "/") for below in tree):
             self._end_hidden(path)
             self._place.remove(path)
+            self._uncover()
 
     def _remove_tree(self, path: str) -> None:
         below = [other for other in self._tree() if other == path or other.startswith(path + "/")]

@@ -516,6 +516,33 @@ _TEXTS = {
         a sync
         a mirror
     """,
+    "a state that was just replaced, on a hub that replaces nothing, was not found, and its copies became files": """
+        nodes=abc appends=no replaces=no hides=yes
+        a write f 5
+        b sync
+        b write f 6
+        world together 895 b sync | a sync | c sync
+        a edit-copy 0 8
+        world together 423 b sync | a sync | c touch f
+    """,
+    "a link that was to take the place of a conflict's copy, and did not, was taken for the copy": """
+        nodes=b
+        b link f 2
+        hub write f 3
+        b link d/f 4
+        b sync
+        b rename d/f f
+        hub delete d/f
+        b sync cut 6
+    """,
+    "a run broke off, for a run in the other role, which had slept, ended its record in that moment": """
+        nodes=ab disk=yes
+        a swap
+        b write d/f 1
+        b sync
+        a sync
+        world together 554 a sync | a swap
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -11,7 +11,7 @@ from enum import StrEnum
 from symsync.core.compare import Base
 from symsync.core.values import Found, Scan
 from symsync_protocol.stamps import Kind, Stamp, same
-from symsync_protocol.state import ANCESTORS_KEPT, Conflict, Copy, Entry, Generation, PairState
+from symsync_protocol.state import ANCESTORS_KEPT, Conflict, Copy, Entry, Generation, PairState, link_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,9 @@ def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
     if copy is None or copy.stamp is None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
-    return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled) if found is not None else None)
+    if found is None or (found.target is not None and link_digest(found.target) != copy.digest):
+        return replace(copy, stamp=None)
+    return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled))
 
 
 def _or_as_before(copy: Copy | None, before: Copy | None, scan: Scan) -> Copy | None:

@@ -23,13 +23,13 @@ from symsync.execute.on_hub import OnHub
 from symsync.execute.on_node import OnNode
 from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
-from symsync.folder import Folder, is_same, link_digest
+from symsync.folder import Folder, is_same
 from symsync.local_files import boot, stamp_of
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
 from symsync.statestore import Question
 from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
-from symsync_protocol.state import Conflict, Entry
+from symsync_protocol.state import Conflict, Entry, link_digest
 
 FRESH_NS = 2 * SECOND
 """How much earlier than now a time on the hub still counts as fresh: the two clocks may differ by so much."""

@@ -9,10 +9,11 @@ from symsync.core.steps import Adjust, Decision, Done, MakeDirectory, Move, Remo
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
-from symsync.folder import is_same, link_digest
+from symsync.folder import is_same
 from symsync.remotes.base import Attributes, Remote
 from symsync_protocol.names import ancestors
 from symsync_protocol.stamps import Kind, Stamp
+from symsync_protocol.state import link_digest
 
 BATCH = 64
 """How many versions are replaced at a time: each is off its name for two round trips, whatever the size of the run."""

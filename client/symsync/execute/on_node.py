@@ -8,8 +8,9 @@ from typing import Any
 from symsync.core.steps import Adjust, Done, MakeDirectory, Move, Remove, RemoveDirectory, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.execute.work import Work, Workload
-from symsync.folder import Folder, is_same, link_digest
+from symsync.folder import Folder, is_same
 from symsync_protocol.stamps import Kind
+from symsync_protocol.state import link_digest
 
 
 class OnNode:
