@@ -118,6 +118,11 @@ class Proxy:
         """Ends all stalls; each arming has its own."""
         self._down: Act | None = None
 
+    @property
+    def reads_commands(self) -> bool:
+        """Whether `heed` is called."""
+        return self._ftp
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

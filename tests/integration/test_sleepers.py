@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,6 @@ def proxy(fleet: Fleet) -> Iterator[Proxy]:
     location = fleet.hub.location
     with Proxy(location.host, location.port, ftp=location.protocol is Protocol.FTP) as proxy:
         yield proxy
-
-
-SLOW_TO_SHOW = ("pure-ftpd",)
-"""Hubs that answer the watcher so late that now and then the moment is over."""
-ON_ALL = [pytest.param(hub, marks=pytest.mark.long) if hub in SLOW_TO_SHOW else hub for hub in SIX_HUBS]
 
 
 class Sleeper:
@@ -158,10 +154,27 @@ def settled(fleet: Fleet) -> dict[str, Tree]:
     return fleet.trees()
 
 
-@pytest.mark.parametrize("make_hub", ON_ALL, indirect=True)
-@pytest.mark.parametrize("moment", ["holds", "has_displaced"])
+class Moment(Enum):
+    """When a sleeper falls asleep."""
+
+    HOLDS = "it has the lock"
+    DISPLACED = "it has moved aside what others will miss"
+
+    def has_come(self, command: bytes) -> bool:
+        """Whether the moment is when this FTP command is about to reach the server: the announcement, or a put."""
+        if self is Moment.HOLDS:
+            return command.startswith(b"APPE ")
+        return command.startswith(b"RNFR ") and b"/.sync.lock/" in command and b"/old/" not in command
+
+    def shows(self, watcher: Watcher) -> bool:
+        """Whether it has come, by what can be seen on the hub."""
+        return watcher.holds() if self is Moment.HOLDS else watcher.has_displaced()
+
+
+@pytest.mark.parametrize("make_hub", SIX_HUBS, indirect=True)
+@pytest.mark.parametrize("moment", Moment, ids=lambda moment: moment.name.lower())
 def test_who_wakes_up_without_the_lock_changes_nothing(
-    family: Fleet, watcher: Watcher, sleeper: Callable[[], Sleeper], moment: str
+    family: Fleet, watcher: Watcher, proxy: Proxy, sleeper: Callable[[], Sleeper], moment: Moment
 ) -> None:
     """Another node took the lock and committed: what the sleeper still sends is refused, it says so, and all is made
     good by the next runs."""
@@ -178,8 +191,19 @@ def test_who_wakes_up_without_the_lock_changes_nothing(
     oslo.write("file 14", b"of the thief 14")
     oslo.write("new/of the thief", b"new too")
 
+    asleep = threading.Event()
+
+    def lid(command: bytes) -> None:
+        if moment.has_come(command) and not asleep.is_set():
+            run.stop()
+            asleep.set()
+
+    proxy.heed = lid
     run = sleeper()
-    run.stop_when(getattr(watcher, moment))
+    if proxy.reads_commands:
+        assert asleep.wait(60)
+    else:
+        run.stop_when(lambda: moment.shows(watcher))
     theft(family, run)
     trees = settled(family)
     contested = {path for tree in trees.values() for path in tree if path.startswith("file 00")}
