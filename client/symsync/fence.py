@@ -86,6 +86,8 @@ class Fence:
         self._passing: set[str] = set()
         """Those that were only to pass through it, and are not known to have left it."""
         self._kept = False
+        self._to_rescue: list[str] = []
+        """What earlier runs had to leave aside."""
         self._has_aside = False
         """Whether anything lies aside that should be in the trash."""
         self._empty: bool | None = None
@@ -120,7 +122,7 @@ class Fence:
             if owner(name) == node.lower() and (earlier or name != self._run)
         ]
         self._parts = self._sweep(mine)
-        self._rescue([name for name in names if name.startswith(_ASIDE)])
+        self._to_rescue = [name for name in names if name.startswith(_ASIDE)]
 
     def _make_staging(self) -> bool:
         """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
@@ -136,13 +138,13 @@ class Fence:
                 raise HubError(f"{problem.path} can't be made {self._place}: {problem.detail or problem.reason}")
         return problems[0] is not None
 
-    def _rescue(self, names: Sequence[str]) -> None:
+    def _rescue(self) -> None:
         """What the trash could not take, or lay hidden in a broken lock, goes there as soon as it can."""
-        if not names:
+        if not self._to_rescue:
             return
         self._store.make_private(TRASH_DIR)
-        pairs = [(join(TEMPORARY_DIR, name), join(TRASH_DIR, name.removeprefix(_ASIDE))) for name in names]
-        self._has_aside = any(self._remote.rename(pairs))
+        pairs = [(join(TEMPORARY_DIR, name), join(TRASH_DIR, name.removeprefix(_ASIDE))) for name in self._to_rescue]
+        self._has_aside = any(self._remote.rename(pairs)) or self._has_aside
 
     def _aside(self, label: str) -> str:
         """A folder beside those of runs, for what has no other place; a later run finds it."""
@@ -442,6 +444,7 @@ class Fence:
     def settle(self, *, keep_trash: bool) -> None:
         """All is in its place, and nobody will put back what was displaced: it goes to the trash, if there is one.
         Raises LockLostError where somebody has put it back already."""
+        self._rescue()
         if self._inside or self._passing:
             old = f"{self._held}/{DISPLACED}"
             if keep_trash or self._passing:

@@ -416,7 +416,9 @@ def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journa
     """What a run changed in the state, for the journal: should it be ended before it is recorded."""
     entries = {path: entry for path, entry in agreement.entries.items() if base.entries.get(path) is not entry}
     conflicts = {path: c for path, c in agreement.conflicts.items() if base.conflicts.get(path) is not c}
-    return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True)
+    known = base.entries.keys() | base.conflicts.keys()
+    gone = frozenset(known - agreement.entries.keys() - agreement.conflicts.keys())
+    return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True, gone=gone)
 
 
 def _or_overtaken(answer: Callable[[Found | Problem | None], None]) -> Callable[[Found | Problem | None], None]:

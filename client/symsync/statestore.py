@@ -21,7 +21,7 @@ from symsync.core.generations import Journal
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Remote
 from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged
-from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename
+from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename, is_safe
 from symsync_protocol.state import Identity, Intent, PairState, Place
 from symsync_protocol.statefile import (
     SIZE_LIMIT,
@@ -195,7 +195,8 @@ class NodeStore:
         tells whose run and which generation."""
         puts = replace(state, entries=journal.puts, conflicts=journal.conflicts)
         gets = replace(state, entries=journal.gets, conflicts={})
-        data = msgpack.packb([encode_file(puts, rewrites=0), encode_file(gets, rewrites=0), journal.acted])
+        files = [encode_file(puts, rewrites=0), encode_file(gets, rewrites=0)]
+        data = msgpack.packb([*files, journal.acted, sorted(journal.gone)], unicode_errors="surrogateescape")
         self._replace(self._dir / f"{_JOURNAL}{hub}", data)
 
     def end(self, hub: str) -> None:
@@ -286,13 +287,14 @@ class NodeStore:
 def _decode_journal(data: bytes, what: str) -> Journal | None:
     """A journal from its bytes, None where they are none."""
     try:
-        puts, gets, acted = msgpack.unpackb(data)
+        puts, gets, acted, gone = msgpack.unpackb(data, unicode_errors="surrogateescape")
         sent, received = decode(puts, what).state, decode(gets, what).state
+        paths = frozenset(path for path in gone if isinstance(path, str) and is_safe(path))
     except (ValueError, TypeError, StateDamaged, msgpack.UnpackException):
         return None
     if sent is None or received is None:
         return None
-    return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True)
+    return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True, paths)
 
 
 @contextmanager

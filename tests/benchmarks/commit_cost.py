@@ -3,9 +3,9 @@
 
     python tests/benchmarks/commit_cost.py [--files 2000] [--size 4096] [--lag 20] [--servers vsftpd,hub]
 
-A push of many small files and then one of a single file, through the link that benchmark.py uses (bring the servers up
-beforehand, as it says). The seconds are those that a run spends in the parts below; what is left is the push itself.
-Round trips are the single file's seconds divided by the link's.
+A push of many small files, one that replaces them all, and then the smallest runs, of one file each, through the link
+that benchmark.py uses (bring the servers up beforehand, as it says). The seconds are those that a run spends in the
+parts below; what is left is the transfer itself. Round trips are the seconds of one file's run divided by the link's.
 """
 
 import argparse
@@ -104,16 +104,27 @@ def measure(name: str, one: Server, address: Address, base: Path, options: argpa
     try:
         (directory / "first").write_bytes(b"so that the folders are made")
         push(directory, address, folder)
-        for number in range(options.files):
-            place = directory / f"{number // 100}" / f"{number}"
-            place.parent.mkdir(exist_ok=True)
-            place.write_bytes(random.randbytes(options.size))
-        show(f"{name}, {options.files} files", *push(directory, address, folder))
-        (directory / "last").write_bytes(b"one more")
-        whole, spent = push(directory, address, folder)
-        show(f"{name}, 1 file", whole, spent, options.lag / 1000)
+        for what in ("new", "replaced"):
+            for number in range(options.files):
+                place = directory / f"{number // 100}" / f"{number}"
+                place.parent.mkdir(exist_ok=True)
+                place.write_bytes(random.randbytes(options.size))
+            show(f"{name}, {options.files} {what}", *push(directory, address, folder))
+        # The trash is there by now, and has been looked through today.
+        for what, edit in EDITS.items():
+            edit(directory)
+            show(f"{name}, one {what}", *push(directory, address, folder), options.lag / 1000)
     finally:
         one.remove_directory(folder)
+
+
+EDITS: dict[str, Callable[[Path], object]] = {
+    "new": lambda directory: (directory / "last").write_bytes(b"one more"),
+    "replaced": lambda directory: (directory / "last").write_bytes(b"the same once more"),
+    "moved": lambda directory: (directory / "last").rename(directory / "moved"),
+    "removed": lambda directory: (directory / "moved").unlink(),
+}
+"""The smallest runs, in this order."""
 
 
 def show(title: str, whole: float, spent: dict[str, float], round_trip: float | None = None) -> None:

@@ -543,6 +543,26 @@ _TEXTS = {
         a sync
         world together 554 a sync | a swap
     """,
+    "a noted link in the trash was forgotten without a lock, when its time was over": """
+        nodes=ab links=no
+        a link d 3
+        b write d/g 7
+        a clock -86400
+        a sync
+        a write d 8
+        b sync cut 7
+    """,
+    "what an ended run had removed, and somebody brought back since, was removed again": """
+        nodes=acd
+        c write g 1
+        a unpack f 2
+        c sync
+        a sync
+        d sync
+        d rename f g
+        world together 122 a sync | d sync cut 16 | c sync
+        a rename g f
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -50,7 +50,7 @@ _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
 _LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.UNLISTED, Fault.HALF)
 """Faults for which a run may give up, with an explanation."""
-_TAKES_AWAY = ("delete", "rename", "rmtree")
+_TAKES_AWAY = ("delete", "rename", "rmtree", "drop-there", "take-there")
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""
 
@@ -247,6 +247,8 @@ class World(Audience):
         person = Person(place, self.ledger)
         if copy is None:
             return
+        if op.verb in _TAKES_AWAY and LOCK_DIR in place.tree():
+            return  # as in `_waits`
         match op.verb.removesuffix("-there"):
             case "drop":
                 person.delete(copy.path)

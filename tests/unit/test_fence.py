@@ -253,6 +253,8 @@ def test_what_the_trash_could_not_take_goes_there_later(hub: MemoryHub) -> None:
     assert not fence.release()
     assert b"before" == hub.content(f"{TEMPORARY_DIR}/kept-{RUN}/f")
     later = prepared(MemoryRemote(hub), RUN.replace("00000001", "00000002"))
+    later.acquire()
+    later.settle(keep_trash=True)
     assert later.release()
     assert b"before" == hub.content(f"{TRASH_DIR}/{RUN}/f")
 

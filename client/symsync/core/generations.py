@@ -29,6 +29,8 @@ class Journal:
     conflicts: Mapping[str, Conflict] = field(default_factory=dict)
     acted: bool = False
     """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
+    gone: frozenset[str] = frozenset()
+    """Then these are the paths of which the state would say nothing any more."""
 
     def swapped(self) -> "Journal":
         """The same as the other side sees it: what was brought here was put by it."""
@@ -217,6 +219,9 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
             conflicts.pop(path, None)
         for path in journal.conflicts:
             entries.pop(path, None)
+        for path in journal.gone:
+            entries.pop(path, None)
+            conflicts.pop(path, None)
         return replace(base, entries={**entries, **journal.puts}, conflicts={**conflicts, **journal.conflicts})
     for path, entry in journal.puts.items():
         found = _lies(there, path, entry.there)

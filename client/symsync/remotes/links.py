@@ -31,7 +31,17 @@ from symsync.remotes.base import (
     no_progress,
 )
 from symsync_protocol.errors import HubError, StateDamaged
-from symsync_protocol.names import LINKS_FILE, LOCK_DIR, STATE_DIR, ancestors, basename, is_safe, join, parent
+from symsync_protocol.names import (
+    LINKS_FILE,
+    LOCK_DIR,
+    STATE_DIR,
+    TRASH_DIR,
+    ancestors,
+    basename,
+    is_safe,
+    join,
+    parent,
+)
 from symsync_protocol.stamps import Kind, Stamp
 
 _PATH = f"{STATE_DIR}/{LINKS_FILE}"
@@ -298,7 +308,8 @@ class LinkTable(Remote):
         self._make_sure()
         real = [path for path in paths if path not in self._links]
         problems = dict(zip(real, self._remote.remove_files(real), strict=True)) if real else {}
-        links = [path for path in paths if path in self._links]
+        # The trash is looked through without a lock: what goes from there is forgotten with its folder.
+        links = [path for path in paths if path in self._links and not _is_trash(path)]
         for path in links:
             del self._links[path]
         if links:
@@ -307,7 +318,7 @@ class LinkTable(Remote):
 
     def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
         self._make_sure()
-        full = {up for link in self._links for up in ancestors(link)}.intersection(paths)
+        full = {up for link in self._links if not _is_trash(link) for up in ancestors(link)}.intersection(paths)
         real = [path for path in paths if path not in full]
         problems = dict(zip(real, self._remote.remove_directories(real), strict=True)) if real else {}
         return [
@@ -384,6 +395,10 @@ def _shown(found: Found) -> Found:
     if found.target is None:
         return replace(found, stamp=replace(found.stamp, kind=Kind.OTHER))
     return replace(found, stamp=replace(found.stamp, size=len(found.target.encode("utf-8", "surrogateescape"))))
+
+
+def _is_trash(path: str) -> bool:
+    return path.startswith(f"{TRASH_DIR}/")
 
 
 def _taken(path: str, lying: Found | Problem | None) -> Problem | None:
