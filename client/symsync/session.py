@@ -305,9 +305,10 @@ class _Session:
         offset = pairing.met.clock_offset_ns if store.clock_offset_ns is None else store.clock_offset_ns
         agreement = commit(view.base, outcomes, _fresh(view.began, offset))
         state = replace(state, entries=agreement.entries, conflicts=agreement.conflicts)
-        self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
         if fence is not None:
             fence.settle(keep_trash=self._settings.trash.keep)
+        # Only now, for until then what was removed may be put back by whoever finds this run ended.
+        self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
         own.verify()
         pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
         met = replace(view.met, clock_offset_ns=offset, appends=store.appends, pruned=pruned)

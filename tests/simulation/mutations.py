@@ -21,8 +21,8 @@ from symsync.core.values import Found, Scan
 from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.remotes.base import Remote
-from symsync.statestore import HubStore, NodeStore
-from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, join
+from symsync.statestore import HubStore, NodeStore, Question
+from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, STATE_DIR, join
 from symsync_protocol.state import Copy, Entry, Identity, PairState, Version
 from symsync_protocol.statefile import encode_identity
 
@@ -47,6 +47,9 @@ class Mutation:
             for name, replacement in self.patches.items():
                 stack.enter_context(patch(name, replacement))
             yield
+
+
+_UNASKED = Question(STATE_DIR, lambda _found: None)
 
 
 def _nothing(*_args: object, **_kwargs: object) -> None:
@@ -209,7 +212,10 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "displaced-look-hub": Mutation(
         "on the hub, a displaced version that is not what the plan saw goes back",
-        {"symsync.execute.on_hub.OnHub._is_another": lambda *_: False},
+        {
+            "symsync.execute.on_hub.OnHub._is_another": lambda *_: False,
+            "symsync.execute.on_hub.OnHub._edited": lambda *_: set(),
+        },
         "overrun",
         """
             nodes=a
@@ -296,7 +302,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "intent": Mutation(
         "a run announces on the hub what it is about to become, or its journal does not count",
-        {"symsync.statestore.HubStore.announce": lambda _store, _node, _intent, _held, file: (file, None)},
+        {"symsync.statestore.HubStore.announce": lambda _store, _node, _intent, _held, file: (file, _UNASKED)},
         "false conflict",
         """
             nodes=a
@@ -513,6 +519,7 @@ MUTATIONS: dict[str, Mutation] = {
             hub write f 3
             b sync
             b edit-copy-there 0 5
+            world wait 122000
         """,
     ),
     "twins": Mutation(
