@@ -114,13 +114,12 @@ class _Pairer:
         # Who has met hubs before asks for the name itself: a listing that leaves it out may only be cut short.
         hub = self._hubs.identity() if folder.has_identity or (settings.symsync and self._nodes.names()) else None
         folder = replace(folder, has_identity=hub is not None)
-        there = hub or self._unwritten_hub()
+        last = self._nodes.led_to(settings.location.shown) if settings.symsync else None
+        there = hub or self._unwritten_hub(last)
         if same_name(there.name, settings.node):
             raise UsageError(f"node and hub are both called {settings.node}; give this node another nodename")
         if settings.peer is not None and not same_name(settings.peer, there.name):
-            raise UsageError(
-                f"the configuration calls the hub {settings.peer}, which is {there.name}: write 'peer {there.name}'"
-            )
+            raise self._misnamed(settings.peer, there)
         place = place_of(settings.directory)
         shape = self._nodes.shape(there.name)
         node_file = self._node_file(there)
@@ -135,6 +134,7 @@ class _Pairer:
         met_since = left and hub is not None and met.hub == hub.id
         if not unnamed and not met_since:
             self._check_hub(hub, there, local)
+        self._check_address(hub, last, local)
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, met, local) if hub is not None else (None, None, None)
@@ -188,8 +188,11 @@ class _Pairer:
     def _hub_keeps_state(self) -> bool:
         return self._settings.symsync and writes(self._settings.mode)[1]
 
-    def _unwritten_hub(self) -> Identity:
-        """The hub as this node will call it, where it has no identity of its own (yet)."""
+    def _unwritten_hub(self, last: Identity | None) -> Identity:
+        """The hub as this node will call it, where it has no identity of its own (yet, or any more). `last`: who was
+        met at this address before."""
+        if last is not None and (self._settings.peer is None or same_name(self._settings.peer, last.name)):
+            return last
         location = self._settings.location
         name = self._settings.peer or _name_from(location.host or Path(location.directory).name)
         if same_name(name, self._settings.node) and self._settings.peer is None:
@@ -199,6 +202,20 @@ class _Pairer:
             if known is not None and known.state is not None:
                 return known.state.there
         return Identity(name, os.urandom(16))
+
+    def _misnamed(self, peer: str, there: Identity) -> UsageError:
+        """The hub bears another name than the configured one. That is first of all a question where this node knows a
+        hub of that name: who only followed the advice would join the two."""
+        advice = f"write 'peer {there.name}'"
+        known = None
+        with suppress(StateDamaged):
+            known = self._nodes.load(peer)
+        if known is None or known.state is None or known.state.there.id == there.id:
+            return UsageError(f"the configuration calls the hub {peer}, which is {there.name}: {advice}")
+        return UsageError(
+            f"this is another hub than {peer}, which this node knows: it is called {there.name}. Is the right disk "
+            f"mounted, and is the address right? Only if this node is to synchronise with {there.name}: {advice}"
+        )
 
     def _node_file(self, there: Identity) -> StateFile | None:
         try:
@@ -230,17 +247,35 @@ class _Pairer:
         if local is None or not self._settings.symsync or "identity" in self._settings.allow:
             return
         if hub is None and self._hub_keeps_state():
-            raise Stopped(
-                f"the hub has lost its identity ({STATE_DIR} is gone): is this the right directory, and is it mounted? "
-                "If it is meant to begin anew: --allow identity",
-                "identity",
-            )
+            raise self._lost_identity()
         if hub is not None and hub.id != local.there.id:
             raise Stopped(
                 f"this is another hub than the one called {there.name} that this node knows. "
                 "If it is meant to take its place: --allow identity",
                 "identity",
             )
+
+    def _check_address(self, hub: Identity | None, last: Identity | None, local: PairState | None) -> None:
+        """Where this node met a hub before, no stranger may take its place unasked, whatever it is called: both sides'
+        files would be joined. One whose state the node has is no stranger, as with disks that take turns."""
+        if last is None or "identity" in self._settings.allow:
+            return
+        if hub is None and self._hub_keeps_state():
+            raise self._lost_identity()
+        if hub is not None and hub.id != last.id and (local is None or local.there.id != hub.id):
+            raise Stopped(
+                f"another hub than last time: {self._settings.location.shown} led to {last.name}, and now leads to "
+                f"{hub.name}. Is the right disk mounted? If this node is to synchronise with {hub.name} from now on: "
+                "--allow identity",
+                "identity",
+            )
+
+    def _lost_identity(self) -> Stopped:
+        return Stopped(
+            f"the hub has lost its identity ({STATE_DIR} is gone): is this the right directory, and is it mounted? "
+            "If it is meant to begin anew: --allow identity",
+            "identity",
+        )
 
     def _hub_view(
         self, folder: StateFolder, met: Met, local: PairState | None

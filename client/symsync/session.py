@@ -158,6 +158,7 @@ class _Session:
         if not self._anything(pairing, view):
             if view.met != pairing.met:
                 self._nodes.remember(pairing.there.name, view.met)
+            self._remember_address(pairing)
             return _result(pairing, view, None, [], 0), False
         self._announce_plan(view.decisions)
         with self._fenced(pairing, view.decisions) as fence, self._own_lock() as own:
@@ -343,6 +344,12 @@ class _Session:
             raise LockLostError("in this directory")
         self._nodes.end(hub)
         self._nodes.remember(hub, met)
+        self._remember_address(pairing)
+
+    def _remember_address(self, pairing: Pairing) -> None:
+        """Where the hub was met: the next run asks before it joins another one there."""
+        if self._settings.symsync and (self._records_on_hub or not pairing.new_hub):
+            self._nodes.remember_address(self._settings.location.shown, pairing.there)
 
     def _introduce(self, pairing: Pairing) -> None:
         """Record who this directory is, before any state says so."""

@@ -244,6 +244,25 @@ class NodeStore:
         }
         self._replace(self._dir / f"_met.{hub}", msgpack.packb(table, unicode_errors="surrogateescape"))
 
+    def led_to(self, address: str) -> Identity | None:
+        """The hub that an address led to when this node last met one there. A cache: unreadable, it tells of none."""
+        known = self._addresses().get(address)
+        return Identity(*known) if known is not None else None
+
+    def remember_address(self, address: str, hub: Identity) -> None:
+        """From now on `address` is where this hub is."""
+        known = self._addresses()
+        if known.get(address) != (hub.name, hub.id):
+            table = {**known, address: (hub.name, hub.id)}
+            self._replace(self._dir / "_addresses", msgpack.packb(table, unicode_errors="surrogateescape"))
+
+    def _addresses(self) -> dict[str, tuple[str, bytes]]:
+        try:
+            raw = msgpack.unpackb((self._dir / "_addresses").read_bytes(), unicode_errors="surrogateescape")
+            return {str(address): (str(name), bytes(key)) for address, (name, key) in raw.items()}
+        except (OSError, ValueError, TypeError, AttributeError, msgpack.UnpackException):
+            return {}
+
     def cached(self, hub: str, name: str) -> StateFile | None:
         """Another node's state file as it was last read from the hub."""
         try:

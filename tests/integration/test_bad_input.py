@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Mapping
 from contextlib import closing
@@ -226,6 +227,94 @@ def test_an_emptied_side(met: Fleet, side: str) -> None:
     assert before == met.everything()
     assert 0 == run(met, "paris", "--allow", "emptied").status
     assert ({}, {}) == (met.hub.place.tree(), met["paris"].tree())
+
+
+@pytest.fixture
+def stick(notes: Path) -> Path:
+    """Where a stick is mounted. Paris has met the hub attic on it; now a stranger's lies there, which is called
+    friends."""
+    mounted = notes.parent / "hub"
+    configure(notes, {**usual(notes.parent), "peer": "attic"})
+    assert 0 == command("symsync", str(notes)).status
+    mounted.rename(notes.parent / "attic")
+    mounted.mkdir()
+    (notes.parent / "other").mkdir()
+    (notes.parent / "other" / "secret").write_text("of a friend")
+    configure(notes.parent / "other", {"nodename": "oslo", "protocol": "file", "dir": str(mounted), "peer": "friends"})
+    assert 0 == command("symsync", str(notes.parent / "other")).status
+    configure(notes, usual(notes.parent))
+    return mounted
+
+
+def everything(notes: Path) -> list[Tree]:
+    return [LocalPlace(notes).everything(), LocalPlace(notes.parent / "hub").everything()]
+
+
+def test_another_hub_at_the_same_address(notes: Path, stick: Path) -> None:
+    """Both are named and nothing is joined; what is allowed once is not asked again."""
+    before = everything(notes)
+    for verb in ("sync", "status"):
+        words = ["led to attic", "now leads to friends", "right disk", "--allow identity"]
+        one_line(command("symsync", verb, str(notes)), 4, *words)
+    assert before == everything(notes)
+    assert 0 == command("symsync", str(notes), "--allow", "identity").status
+    assert {"f": b"f", "secret": b"of a friend"} == LocalPlace(notes).tree() == LocalPlace(stick).tree()
+    assert 0 == command("symsync", str(notes)).status
+
+
+def test_the_right_disk_again(notes: Path, stick: Path) -> None:
+    """Where hubs take turns at one address, those that the node knows are no strangers."""
+    assert 0 == command("symsync", str(notes), "--allow", "identity").status
+    stick.rename(notes.parent / "friends")
+    (notes.parent / "attic").rename(stick)
+    assert 0 == command("symsync", str(notes)).status
+    assert {"f": b"f", "secret": b"of a friend"} == LocalPlace(stick).tree()
+
+
+def test_an_empty_disk_in_the_place_of_a_hub(notes: Path, stick: Path) -> None:
+    """Also where the configuration does not name the hub; where it is allowed, the old hub's name and id go on."""
+    stick.rename(notes.parent / "friends")
+    stick.mkdir()
+    before = everything(notes)
+    one_line(command("symsync", str(notes)), 4, "lost its identity", "--allow identity")
+    assert before == everything(notes)
+    assert 0 == command("symsync", str(notes), "--allow", "identity", "--allow", "emptied").status
+    identity = f"{STATE_DIR}/{IDENTITY_FILE}"
+    assert LocalPlace(notes.parent / "attic").read(identity) == LocalPlace(stick).read(identity)
+
+
+def test_a_stranger_where_the_configuration_names_the_hub(notes: Path, stick: Path) -> None:
+    """That it is another one comes before what to write; and whoever writes it is asked once more."""
+    configure(notes, {**usual(notes.parent), "peer": "attic"})
+    before = everything(notes)
+    one_line(command("symsync", str(notes)), 2, "another hub than attic", "called friends", "'peer friends'")
+    configure(notes, {**usual(notes.parent), "peer": "friends"})
+    one_line(command("symsync", str(notes)), 4, "led to attic", "--allow identity")
+    configure(notes, {**usual(notes.parent), "peer": "attic"})
+    assert before == everything(notes)
+
+
+@pytest.mark.parametrize("lines", [{"symsync": "no"}, {"mode": "mirror"}], ids=["symsync-no", "mirror"])
+def test_a_bare_server_has_no_identity_to_ask_for(notes: Path, lines: dict[str, str]) -> None:
+    """Where no state is kept on the hub, nothing tells one from another."""
+    hub = notes.parent / "hub"
+    (hub / "g").write_text("g")
+    configure(notes, {**usual(notes.parent), **lines})
+    for _ in range(2):
+        assert 0 == command("symsync", str(notes)).status
+    hub.rename(notes.parent / "before")
+    shutil.copytree(notes.parent / "before", hub)
+    assert 0 == command("symsync", str(notes)).status
+    assert {"f": b"f", "g": b"g"} == LocalPlace(notes).tree()
+
+
+def test_a_memory_of_hubs_that_can_not_be_read(notes: Path, stick: Path) -> None:
+    """It is one of many caches: without it the run goes on as at the first meeting, and writes it anew."""
+    memory = notes / STATE_DIR / "_addresses"
+    memory.write_bytes(b"scribble")
+    assert 0 == command("symsync", str(notes)).status
+    assert b"friends" in memory.read_bytes()
+    assert (stick / "f").exists()
 
 
 def test_a_run_in_the_same_directory(met: Fleet) -> None:
