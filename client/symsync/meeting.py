@@ -5,6 +5,7 @@ disk or a taken name stops the run before anything is compared.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from symsync.remotes import Conversation, open_remote
 from symsync.remotes.base import Remote
 from symsync.remotes.links import LinkTable
 from symsync.settings import Settings
-from symsync.statestore import HubStore, Met, NodeStore, Recorded, StateFolder, place_of
-from symsync_protocol.errors import StateDamaged, StateTooNew, Stopped, UsageError
+from symsync.statestore import HubStore, Met, NodeStore, Recorded, StateFolder, place_of, unless_damaged
+from symsync_protocol.errors import HubRefused, StateDamaged, StateTooNew, Stopped, UsageError
 from symsync_protocol.names import STATE_DIR, check_name, same_name
 from symsync_protocol.state import Identity, PairState, Place
 from symsync_protocol.statefile import StateFile
@@ -111,11 +112,10 @@ class _Pairer:
     def pair(self) -> Pairing:
         settings = self._settings
         folder = self._hubs.folder() if settings.symsync else StateFolder()
-        # Who has met hubs before asks for the name itself: a listing that leaves it out may only be cut short.
-        hub = self._hubs.identity() if folder.has_identity or (settings.symsync and self._nodes.names()) else None
+        hub = self._hub_identity(folder)
         folder = replace(folder, has_identity=hub is not None)
         last = self._nodes.led_to(settings.location.shown) if settings.symsync else None
-        there = hub or self._unwritten_hub(last)
+        there = hub or self._unwritten_hub(folder, last)
         if same_name(there.name, settings.node):
             raise UsageError(f"node and hub are both called {settings.node}; give this node another nodename")
         if settings.peer is not None and not same_name(settings.peer, there.name):
@@ -124,9 +124,9 @@ class _Pairer:
         shape = self._nodes.shape(there.name)
         node_file = self._node_file(there)
         local = node_file.state if node_file else None
-        if hub is None and local is not None and settings.symsync and self._hubs.identity() is not None:
+        if hub is None and local is not None and settings.symsync and self._unless_damaged(self._hubs.identity):
             return self.pair()  # the hub, running itself, has met this node in this very moment
-        known_here = self._nodes.identity()
+        known_here = self._unless_damaged(self._nodes.identity)
         here = self._own_identity(known_here, place, local)
         met = self._nodes.met(there.name)
         left = local is not None and met.local == local.generation.id
@@ -137,7 +137,7 @@ class _Pairer:
         self._check_address(hub, last, local)
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
-        hub_file, hub_view, announced = self._hub_view(folder, met, local) if hub is not None else (None, None, None)
+        hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
         theirs = self._ended_there(folder, node_file, hub_view)
         journal = theirs or self._nodes.journal(there.name)
         pending = journal.generation if journal else None
@@ -188,9 +188,23 @@ class _Pairer:
     def _hub_keeps_state(self) -> bool:
         return self._settings.symsync and writes(self._settings.mode)[1]
 
-    def _unwritten_hub(self, last: Identity | None) -> Identity:
+    def _hub_identity(self, folder: StateFolder) -> Identity | None:
+        """Who the hub says it is, None where it has no identity (yet, or none that can be read and shall be kept)."""
+        # Who has met hubs before asks for the name itself: a listing that leaves it out may only be cut short.
+        if folder.has_identity or (self._settings.symsync and self._nodes.names()):
+            return self._unless_damaged(self._hubs.identity)
+        return None
+
+    def _unless_damaged(self, read: Callable[[], Identity | None]) -> Identity | None:
+        """An identity; None also for a damaged one that the user lets be written anew."""
+        return unless_damaged(read) if "identity" in self._settings.allow else read()
+
+    def _unwritten_hub(self, folder: StateFolder, last: Identity | None) -> Identity:
         """The hub as this node will call it, where it has no identity of its own (yet, or any more). `last`: who was
         met at this address before."""
+        named = self._named_by_states(folder)
+        if named is not None:
+            return named
         if last is not None and (self._settings.peer is None or same_name(self._settings.peer, last.name)):
             return last
         location = self._settings.location
@@ -202,6 +216,15 @@ class _Pairer:
             if known is not None and known.state is not None:
                 return known.state.there
         return Identity(name, os.urandom(16))
+
+    def _named_by_states(self, folder: StateFolder) -> Identity | None:
+        """Who the hub was, by the nodes' states that still lie on it."""
+        for node in sorted(folder.sizes):
+            with suppress(StateDamaged, HubRefused):
+                file = self._hubs.load(node)
+                if file is not None and file.state is not None:
+                    return file.state.here
+        return None
 
     def _misnamed(self, peer: str, there: Identity) -> UsageError:
         """The hub bears another name than the configured one. That is first of all a question where this node knows a
@@ -278,10 +301,13 @@ class _Pairer:
         )
 
     def _hub_view(
-        self, folder: StateFolder, met: Met, local: PairState | None
+        self, folder: StateFolder, there: Identity, met: Met, local: PairState | None
     ) -> tuple[Recorded | None, PairState | None, bytes | None]:
         """The hub's state of this pair in the node's view, and the generation that it announces; unread where its size
-        says that it is the one we wrote."""
+        says that it is the one we wrote. Only what speaks of this hub counts where the hub itself can't tell any more.
+        """
+        if not folder.has_identity and not folder.sizes:
+            return None, None, None
         name = next((n for n in folder.sizes if same_name(n, self._settings.node)), None)
         if name is None:
             if local is None:
@@ -301,6 +327,8 @@ class _Pairer:
         if file is None:
             return None, None, None
         view = file.state.swapped() if file.state else None
+        if not folder.has_identity and view is not None and view.there.id != there.id:
+            return None, None, None
         return Recorded.of(file), view, _announced(file)
 
     def _ended_there(

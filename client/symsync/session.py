@@ -32,7 +32,7 @@ from symsync.remotes.base import Remote
 from symsync.remotes.links import with_noted
 from symsync.retention import Retention, run_label
 from symsync.settings import Settings
-from symsync.statestore import HubStore, Met, NodeStore, Question, Recorded
+from symsync.statestore import HubStore, Met, NodeStore, Question, Recorded, unless_damaged
 from symsync.survey import View, survey
 from symsync_protocol.errors import HubError, HubRefused, Stopped
 from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR
@@ -267,6 +267,8 @@ class _Session:
         """Whether there is anything to do or to record."""
         if any(decision.touches for decision in view.decisions) or pairing.ground.standing is not Standing.NORMAL:
             return True
+        if pairing.known_here != pairing.here or (self._records_on_hub and pairing.new_hub):
+            return True  # an identity that was lost
         state, on_hub = pairing.ground.state, pairing.hub_state
         if self._records_on_hub and state is not None and (on_hub is None or on_hub.generation != state.generation):
             return True  # runs in another mode have left the hub's behind
@@ -362,20 +364,27 @@ class _Session:
         """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make; and
         what is still to be asked about that."""
         if pairing.new_hub:
-            now = store.identity()
-            if now is not None:
-                raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
-            try:
-                staged = store.stage_identity(pairing.there, fence.folder)
-            except HubRefused:
-                fence.verify()
-                raise
-            (problem,) = fence.rename([staged])
-            if problem is not None:
-                raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
+            self._name_hub(store, pairing, fence)
         intent = Intent(generation, *_announcement(view.decisions))
         file, written = store.announce(self._settings.node, intent, pairing.hub_state, pairing.hub_file)
         return file, replace(written, answer=_or_overtaken(written.answer))
+
+    def _name_hub(self, store: HubStore, pairing: Pairing, fence: Fence) -> None:
+        """Give the hub its identity, unless another node was the first."""
+        anew = "identity" in self._settings.allow
+        now = unless_damaged(store.identity) if anew else store.identity()
+        if now is not None:
+            raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
+        try:
+            staged, identity = store.stage_identity(pairing.there, fence.folder)
+        except HubRefused:
+            fence.verify()
+            raise
+        if anew:
+            pairing.remote.remove_files([identity])  # not every hub would replace a damaged one
+        (problem,) = fence.rename([(staged, identity)])
+        if problem is not None:
+            raise HubRefused(f"the hub does not take its identity: {problem.detail or problem.reason}; run again")
 
     def _state(self, pairing: Pairing, generation: Generation) -> PairState:
         """The state that this run will record, still without what it says of any path."""

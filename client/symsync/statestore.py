@@ -20,7 +20,7 @@ import msgpack
 from symsync.core.generations import Journal
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Remote
-from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged
+from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged, StateTooNew
 from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename, is_safe
 from symsync_protocol.state import Identity, Intent, PairState, Place
 from symsync_protocol.statefile import (
@@ -99,6 +99,16 @@ class Met:
     """When this node last looked through the hub's trash, in seconds since 1970."""
 
 
+def unless_damaged(read: Callable[[], Identity | None]) -> Identity | None:
+    """An identity, None also for one that is damaged. Raises StateTooNew: what is only newer must not be replaced."""
+    try:
+        return read()
+    except StateTooNew:
+        raise
+    except StateDamaged:
+        return None
+
+
 class NodeStore:
     """`.sync.state/` of the node's own directory."""
 
@@ -114,9 +124,9 @@ class NodeStore:
             return None
 
     def save_identity(self, identity: Identity, before: Identity | None) -> bool:
-        """Record this directory's identity in the place of `before`; False where another node, whose hub it is, has
-        just given it one."""
-        if self.identity() != before:
+        """Record this directory's identity in the place of `before`, or of a damaged one; False where another node,
+        whose hub it is, has just given it one."""
+        if unless_damaged(self.identity) != before:
             return False
         if identity != before:
             self._replace(self._dir / IDENTITY_FILE, encode_identity(identity))

@@ -298,7 +298,7 @@ class _Survey:
         Read after the listing, for a copy is announced before it is made.
         """
         pairing = self._pairing
-        if pairing.new_hub:
+        if pairing.new_hub and not pairing.folder.sizes:
             return pairing.met, {}, set()
         state, met, hub = pairing.ground.state, pairing.met, pairing.there.name
         wanted = (

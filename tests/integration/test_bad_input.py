@@ -283,7 +283,8 @@ def test_an_empty_disk_in_the_place_of_a_hub(notes: Path, stick: Path) -> None:
     assert LocalPlace(notes.parent / "attic").read(identity) == LocalPlace(stick).read(identity)
 
 
-def test_a_stranger_where_the_configuration_names_the_hub(notes: Path, stick: Path) -> None:
+@pytest.mark.usefixtures("stick")
+def test_a_stranger_where_the_configuration_names_the_hub(notes: Path) -> None:
     """That it is another one comes before what to write; and whoever writes it is asked once more."""
     configure(notes, {**usual(notes.parent), "peer": "attic"})
     before = everything(notes)

@@ -326,6 +326,51 @@ def test_a_damaged_identity_stops_the_run(met: Fleet, side: str) -> None:
     assert before == met.everything()
 
 
+@pytest.mark.parametrize("data", [b"", b"scribble"], ids=["emptied", "scribbled"])
+@pytest.mark.parametrize("side", ["paris", HUB])
+def test_a_damaged_identity_is_written_anew_where_allowed(met: Fleet, side: str, data: bytes) -> None:
+    """With the old id: what is known of either side still counts, whatever was edited and removed meanwhile."""
+    place = met["paris"] if side != HUB else met.hub.place
+    identity = place.read(IDENTITY)
+    place.write(IDENTITY, data)
+    allowed = frozenset({"identity"})
+    assert 0 == met.sync("paris", allow=allowed).exit_status
+    assert identity == place.read(IDENTITY)
+    place.write(IDENTITY, data)
+    met["paris"].remove("f")
+    met["oslo"].write("h", b"edited")
+    met.sync("paris", allow=allowed)
+    met.sync_all("oslo", "paris")
+    assert identity == place.read(IDENTITY)
+    assert met.all_hold({"d/g": b"second one", "h": b"edited"}) == met.trees()
+
+
+@pytest.mark.parametrize("lost", [True, False], ids=["lost", "damaged"])
+def test_who_only_joins_gives_a_hub_its_old_identity(met: Fleet, lost: bool) -> None:
+    """The other nodes' states tell which it was; else all of them would be stopped."""
+    identity = met.hub.place.read(IDENTITY)
+    if lost:
+        met.hub.place.remove(IDENTITY)
+    else:
+        met.hub.place.write(IDENTITY, b"scribble")
+    met.join("tehran")
+    met.sync("tehran", allow=frozenset({"identity"}))
+    assert identity == met.hub.place.read(IDENTITY)
+    met.sync_all()
+    assert met.all_hold(START) == met.trees()
+
+
+@pytest.mark.parametrize("side", ["paris", HUB])
+def test_an_identity_of_a_newer_version_is_left_alone(met: Fleet, side: str) -> None:
+    """Also where it may be written anew."""
+    place = met["paris"] if side != HUB else met.hub.place
+    place.write(IDENTITY, b"symsync identity %d\n" % (VERSION + 1))
+    before = met.everything()
+    with pytest.raises(StateTooNew):
+        met.sync("paris", allow=frozenset({"identity"}))
+    assert before == met.everything()
+
+
 # The hub's identity
 
 
