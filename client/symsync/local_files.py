@@ -22,10 +22,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from symsync.core.values import Problem, Reason, Side
 from symsync_protocol.stamps import Kind, Stamp
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 BLOCK = 1 << 20
 """Bytes read at once: large enough that system calls cost nothing beside SHA-256."""
@@ -246,6 +249,40 @@ def _ignored(_count: int) -> None:
     pass
 
 
+class NamedFile(io.FileIO):
+    """An open file whose every error bears its name, as only those of opening do else: a disk that is full or broken
+    shows itself while bytes are read and written, and where a transfer joins two sides, somebody must tell whose."""
+
+    def __init__(self, file: str | Path | int, mode: str, path: str | Path) -> None:
+        """`path` is the name; `file` may be a descriptor."""
+        super().__init__(file, mode)
+        self._path = str(path)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with self._named():
+            return super().read(size)
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        with self._named():
+            return super().readinto(buffer)
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        with self._named():
+            return super().write(data)
+
+    def close(self) -> None:
+        with self._named():  # network file systems may tell only now that there was no room
+            super().close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self._path
+            raise
+
+
 def open_regular(path: str | Path, dir_fd: int | None = None) -> io.FileIO:
     """A regular file, open for reading without a buffer; its last component is not followed where it is a link.
 
@@ -256,7 +293,7 @@ def open_regular(path: str | Path, dir_fd: int | None = None) -> io.FileIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotAFileError(errno.EINVAL, "not a regular file", str(path))
-    return io.FileIO(descriptor, "rb")
+    return NamedFile(descriptor, "rb", path)
 
 
 @contextmanager
@@ -300,14 +337,14 @@ def open_target(target: Path, offset: int, digest: Digest) -> BinaryIO:
     """A file that receives bytes from `offset` on, with `digest` brought up to there: made anew where `offset` is 0,
     else cut to that size. Raises ChangedError where it holds less."""
     if not offset:
-        return target.open("wb")
+        return io.BufferedWriter(NamedFile(target, "wb", target))
     with open_regular(target) as held:
         for block in blocks(held, end=offset):
             digest.update(block)
         short = held.tell() < offset
     if short:
         raise ChangedError(errno.EINVAL, f"it holds less than the {offset} bytes to go on from", str(target))
-    writer = target.open("r+b")
+    writer = io.BufferedWriter(NamedFile(target, "r+b", target))
     writer.truncate(offset)
     writer.seek(offset)
     return writer

@@ -3,6 +3,7 @@
 import itertools
 import os
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -22,13 +23,15 @@ from contract.bench import (
     reason,
     there,
 )
-from symsync.core.values import Reason
+from symsync.core.values import Problem, Reason, Side
 from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
 from symsync_protocol.errors import HubError
 from symsync_protocol.stamps import Kind
 
 MANY = 300
 LARGE = os.urandom(1 << 20) * 5
+
+FULL_DISK = Path("/dev/full")
 
 HUGE = os.urandom(20 << 20)
 SENT_TWICE = 8 << 20
@@ -211,6 +214,16 @@ class FetchContract(Bench):
         failed = {outcome[0]: reason(outcome) for outcome in outcomes if isinstance(outcome, tuple)}
         assert {missing, directory, nowhere} == failed.keys()
         assert (Reason.ABSENT, b"good") == (failed[missing], good.target.read_bytes())
+
+    def test_fetch_to_a_full_disk(self, remote: Remote, sources: Sources) -> None:
+        """It is this computer's disk that is named, not the hub's, wherever in the file it shows itself."""
+        for content in (b"held back until the end", LARGE):
+            put(remote, sources, "f", content)
+            _, problem = only(remote.fetch([Fetch("f", FULL_DISK)]))
+            assert isinstance(problem, Problem)
+            assert (Reason.FULL, Side.HERE) == (problem.reason, problem.side)
+            assert str(FULL_DISK) in problem.detail
+            assert [None] == remote.remove_files(["f"])
 
     def test_fetch_makes_the_target_anew(self, remote: Remote, sources: Sources) -> None:
         """Nothing of what the target held before remains."""

@@ -75,6 +75,7 @@ def test_what_does_not_fit_here(apart: tuple[Fleet, Fleet], disk: Disk) -> None:
     done = run(paris, "paris")
     assert (1, 1) == (done.status, done.err.count("\n"))
     assert done.err.startswith("problem: big: ")
+    assert done.err.endswith("No space left on device (here)\n")
     assert FITS == paris["paris"].tree()
     disk.grow()
     assert 0 == run(paris, "paris").status
@@ -119,6 +120,7 @@ def test_what_does_not_fit_on_the_hub(on_small_disk: Fleet, disk: Disk) -> None:
     done = run(fleet, "paris")
     assert (1, 1) == (done.status, done.err.count("\n"))
     assert done.err.startswith("problem: big: ")
+    assert "(on the hub)" in done.err
     assert FITS == fleet.hub.place.tree()
     disk.grow()
     assert 0 == run(fleet, "paris").status

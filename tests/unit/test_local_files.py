@@ -14,6 +14,7 @@ from symsync.core.values import Problem, Reason
 from symsync.local_files import (
     BLOCK,
     ChangedError,
+    NamedFile,
     NotAFileError,
     RenameUnsupportedError,
     blocks,
@@ -116,6 +117,27 @@ class TestProblems:
         errors = [OSError(errno.ENOENT, "no file", name) for name in ("/tree/f", "f")]
         details = [problem_of_transfer("f", local, error).detail for error in errors]
         assert ["/tree/f: no file", "no file"] == details
+
+
+class TestNamedFile:
+    """What fails while bytes are read and written tells in which file, as what fails to open does."""
+
+    def test_read(self) -> None:
+        """No process has anything at the address 0."""
+        memory = Path("/proc/self/mem")
+        with NamedFile(memory, "rb", memory) as file:
+            for read in (lambda: file.read(1), lambda: file.readinto(bytearray(1))):
+                with pytest.raises(OSError) as failed:
+                    read()
+                assert str(memory) == failed.value.filename
+
+    def test_write(self) -> None:
+        """Also where the bytes were held back until the file is closed."""
+        full = Path("/dev/full")
+        for size in (1, BLOCK):
+            with pytest.raises(OSError) as failed, open_target(full, 0, sha256()) as file:
+                file.write(bytes(size))
+            assert (errno.ENOSPC, str(full)) == (failed.value.errno, failed.value.filename)
 
 
 class TestRenameNoreplace:
