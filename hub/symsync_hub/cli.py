@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symsync_protocol.errors import SymsyncError, UsageError
+from symsync_protocol.utf8 import ensure_utf8
 
 if TYPE_CHECKING:
     from symsync_hub.publickeys import PublicKey
@@ -20,6 +21,8 @@ PASSWORD_VARIABLE = "SYMSYNC_HUB_PASSWORD"
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return the exit status. Whatever the user can mend is one line on stderr."""
+    if argv is None:
+        ensure_utf8()
     arguments = _parser().parse_args(argv)
     try:
         if arguments.command == "serve":

@@ -13,6 +13,7 @@ from symsync.cli import demo, ftpsync, init, sync, trash
 from symsync.cli.command import Command, Parser
 from symsync.cli.guard import Guard, show
 from symsync_protocol.errors import UsageError
+from symsync_protocol.utf8 import ensure_utf8
 
 COMMANDS: Sequence[Command] = (init.INIT, sync.SYNC, sync.STATUS, trash.TRASH, trash.RESTORE, demo.DEMO)
 DEFAULT = sync.SYNC
@@ -33,6 +34,8 @@ the current one. A directory named like a command is given as ./NAME. `symsync C
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `symsync` with these arguments (default: the process's own) and return its exit status."""
+    if argv is None:
+        ensure_utf8()
     _prepare_streams()
     with Guard("symsync") as guard:
         arguments = list(sys.argv[1:] if argv is None else argv)
@@ -51,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def ftpsync_main(argv: Sequence[str] | None = None) -> int:
     """Run `ftpsync` with these arguments (default: the process's own) and return its exit status."""
+    if argv is None:
+        ensure_utf8()
     _prepare_streams()
     with Guard("ftpsync") as guard:
         parsed = guard.heed(ftpsync.parser().parse_args(argv))
