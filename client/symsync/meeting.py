@@ -46,7 +46,7 @@ def meet(settings: Settings, *, create: bool, replace: bool, conversation: Conve
         nodes = tuple(sorted(folder.sizes))
         taken = False
         if not replace and any(same_name(settings.node, name) for name in nodes):
-            file = store.load(settings.node)
+            file = _unless_damaged_state(store, settings.node)
             place = file.state.there_place if file and file.state else None
             taken = place is not None and (not settings.directory.is_dir() or place != place_of(settings.directory))
         traits = remote.traits
@@ -58,6 +58,16 @@ def meet(settings: Settings, *, create: bool, replace: bool, conversation: Conve
         }
         text = ", ".join(word if can else f"no {word}" for word, can in able.items())
         return Meeting(identity.name if identity else None, identity.id if identity else None, nodes, taken, text)
+
+
+def _unless_damaged_state(store: HubStore, node: str) -> StateFile | None:
+    """A node's state on the hub, None also for a damaged one: its next run writes it anew."""
+    try:
+        return store.load(node)
+    except StateTooNew:
+        raise
+    except StateDamaged:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +106,24 @@ class Pairing:
         return not self.folder.has_identity
 
 
-def pair(settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience) -> Pairing:
-    """Find out who the two are, and which state counts. Raises UsageError, Stopped, StateTooNew or HubError."""
-    return _Pairer(settings, nodes, remote, audience).pair()
+def pair(
+    settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience, *, only_look: bool = False
+) -> Pairing:
+    """Find out who the two are, and which state counts. With `only_look` nothing on the node is mended on the way.
+    Raises UsageError, Stopped, StateTooNew or HubError."""
+    return _Pairer(settings, nodes, remote, audience, only_look).pair()
 
 
 class _Pairer:
-    def __init__(self, settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience) -> None:
+    def __init__(
+        self, settings: Settings, nodes: NodeStore, remote: Remote, audience: Audience, only_look: bool
+    ) -> None:
         self._settings = settings
         self._nodes = nodes
         self._remote = remote
         self._hubs = HubStore(remote)
         self._audience = audience
+        self._only_look = only_look
 
     def pair(self) -> Pairing:
         settings = self._settings
@@ -154,11 +170,13 @@ class _Pairer:
             ground = replace(ground, standing=Standing.FIRST, state=None)
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
-            if not self._nodes.save(there.name, node_file, ground.state, shape):
-                return self.pair()
-            self._nodes.end(there.name)
-            shape = self._nodes.shape(there.name)
-            node_file, journal = self._nodes.load(there.name), None
+            journal = None
+            if not self._only_look:
+                if not self._nodes.save(there.name, node_file, ground.state, shape):
+                    return self.pair()
+                self._nodes.end(there.name)
+                shape = self._nodes.shape(there.name)
+                node_file = self._nodes.load(there.name)
         self._tell(ground)
         remote = self._remote
         if settings.symsync:
@@ -246,8 +264,11 @@ class _Pairer:
         except StateTooNew:
             raise
         except StateDamaged as error:
-            aside = self._nodes.set_aside(there.name)
-            self._audience.note(f"{error}; it was renamed to {aside.name}, and the state is taken back from the hub")
+            if self._only_look:
+                self._audience.note(f"{error}; a run renames it and takes the state back from the hub")
+            else:
+                aside = self._nodes.set_aside(there.name)
+                self._audience.note(f"{error}; it is called {aside.name} now, and the state is taken back from the hub")
             return None
 
     def _own_identity(self, known: Identity | None, place: Place, local: PairState | None) -> Identity:
@@ -378,7 +399,7 @@ class _Pairer:
                 continue
             try:
                 now = self._hubs.load(name)
-            except StateDamaged:
+            except (StateDamaged, HubRefused):
                 continue  # its own node writes it anew
             if now is None or now.state is None or before.state.descends_from(now.state.generation):
                 return True

@@ -92,7 +92,7 @@ class _Session:
         self._waited = False
 
     def preview(self) -> Result:
-        pairing = pair(self._settings, self._nodes, self._remote, self._audience)
+        pairing = pair(self._settings, self._nodes, self._remote, self._audience, only_look=True)
         view = survey(self._settings, pairing, self._folder, self._nodes, self._audience)
         stopped = None
         try:

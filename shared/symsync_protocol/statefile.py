@@ -124,7 +124,7 @@ def decode(data: bytes, what: str) -> StateFile:
     Raises StateTooNew where a newer symsync wrote it, StateDamaged where its first record is not intact or anything
     else is not as the format has it. Damage behind the first record costs what lies there, and shows in `torn`.
     """
-    with _translated(f"{what} is damaged", _ADVICE):
+    with _translated(f"{what} is damaged"):
         if len(data) > SIZE_LIMIT:
             raise Malformed("it is larger than any state")
         _check_head(data, what)
@@ -142,7 +142,7 @@ def decode_tail(previous: StateFile, tail: bytes, what: str) -> StateFile | None
     """
     if previous.torn:
         return None
-    with _translated(f"{what} is damaged", _ADVICE):
+    with _translated(f"{what} is damaged"):
         if previous.size + len(tail) > SIZE_LIMIT:
             raise Malformed("it is larger than any state")
         records, torn = scan(tail, 0)
@@ -293,9 +293,6 @@ def _identity(name: str, key: str) -> Identity | None:
 
 def _identity_sum(text: bytes) -> bytes:
     return hashlib.sha256(text).hexdigest()[:_SUM_SIZE].encode("ascii")
-
-
-_ADVICE = "move it away and run again: both sides are then compared anew, and nothing is removed"
 
 
 @contextmanager

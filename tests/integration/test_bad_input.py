@@ -353,6 +353,21 @@ def test_a_damaged_state_costs_a_note(met: Fleet) -> None:
     assert met.all_hold(START) == met.trees()
 
 
+def test_a_look_mends_nothing(met: Fleet) -> None:
+    """`status` and `-l` tell of a damaged state; it stays for the run, which says what it did with it."""
+    state = f"{STATE_DIR}/{HUB}"
+    met["paris"].write(state, b"scribble")
+    before = met.everything()
+    for look in (command("symsync", "status", str(met["paris"].root)), run(met, "paris", "-l")):
+        assert [1, 0] == [look.err.count(f"{state} is damaged"), look.err.count("_damaged.")]
+        assert "a run renames it" in look.err
+    assert before == met.everything()
+    done = run(met, "paris")
+    assert [1, 1] == [done.err.count(f"{state} is damaged"), done.err.count(f"it is called _damaged.{HUB} now")]
+    assert "move it away" not in done.err
+    assert b"scribble" == met["paris"].read(f"{STATE_DIR}/_damaged.{HUB}")
+
+
 # One file's trouble: status 1, and the rest goes on
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import HubMaker
-from integration.scenarios import HUB, Fleet, Hub, LocalPlace, Tree, command
+from integration.scenarios import HUB, Fleet, Hub, LocalPlace, Notes, Tree, command
+from symsync import session
+from symsync.config import load
+from symsync.statestore import NodeStore
 from symsync_protocol.errors import StateDamaged, StateTooNew, Stopped
 from symsync_protocol.names import IDENTITY_FILE, STATE_DIR
 from symsync_protocol.statefile import MAGIC, VERSION
@@ -324,6 +327,27 @@ def test_a_damaged_identity_stops_the_run(met: Fleet, side: str) -> None:
     with pytest.raises(StateDamaged, match=IDENTITY_FILE):
         met.sync("paris")
     assert before == met.everything()
+
+
+def test_a_look_does_not_record_what_an_ended_run_had_not(met: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that comes makes up for it."""
+
+    def end(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    met["paris"].write("g", b"g")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(NodeStore, "save", end)
+        met.sync("paris")
+
+    def recorded() -> Tree:
+        return {path: item for path, item in met.everything()["paris"].items() if path.startswith(STATE_DIR)}
+
+    before = recorded()
+    assert 0 == session.preview(load(met["paris"].root), Notes()).exit_status
+    assert before == recorded()
+    nothing_transferred(met, "paris")
+    assert before != recorded()
 
 
 @pytest.mark.parametrize("data", [b"", b"scribble"], ids=["emptied", "scribbled"])
