@@ -526,7 +526,7 @@ def _worth(file: Recorded) -> bool:
 def refreshed(store: NodeStore, hub: HubStore, hub_name: str, node: str, known: Other | None) -> StateFile | None:
     """Another node's state file, brought up to date: what was appended since it was last read, else the whole.
 
-    None where it is gone or can't be used; another's damaged state must not keep this node from working.
+    None where it is gone. Raises StateDamaged and HubRefused where it can't be used or read.
     """
     old = store.cached(hub_name, node) if known else None
     if old is not None:
@@ -540,10 +540,7 @@ def refreshed(store: NodeStore, hub: HubStore, hub_name: str, node: str, known: 
     data = hub.raw(node)
     if data is None:
         return None
-    try:
-        file = decode(data, f"the hub's {STATE_DIR}/{node}")
-    except StateDamaged:
-        return None
+    file = decode(data, f"the hub's {STATE_DIR}/{node}")
     store.cache(hub_name, node, data, append=False)
     return file
 

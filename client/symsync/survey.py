@@ -321,17 +321,31 @@ class _Survey:
             file = self._nodes.cached(hub, name) if unchanged else None
             if file is not None and file.size != size:
                 file = None  # a power cut took what was not on the disk yet
-            file = file or refreshed(self._nodes, self._hubs, hub, name, old)
+            file, current = (file, True) if file is not None else self._refreshed(name, old)
             if file is None:
-                self._audience.note(f"the state of {name} on the hub can't be read; what it knows is done without")
                 continue
             remembered[name] = Other(file.size, announced(file))
-            if not unchanged and file.state is not None:
+            if current and not unchanged and file.state is not None:
                 self._allowed.update(ACCEPTED.intersection(file.state.allowed))
             self._others.append(file)
         self._refuse_cycles()
         copies = {copy for other in remembered.values() for copy in other.copies}
         return replace(met, others=remembered), _knowledge(self._others, there), copies
+
+    def _refreshed(self, name: str, old: Other | None) -> tuple[StateFile | None, bool]:
+        """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node
+        from working: what was last read of it, of its copies above all, goes on to count."""
+        hub = self._pairing.there.name
+        try:
+            file, why = refreshed(self._nodes, self._hubs, hub, name, old), "it is gone"
+        except (StateDamaged, HubRefused) as error:
+            file, why = None, str(error)
+        if file is not None:
+            return file, True
+        cached = self._nodes.cached(hub, name) if old is not None else None
+        done = "what it knew before goes on to count" if cached is not None else "what it knows is done without"
+        self._audience.note(f"the state of {name} on the hub can't be read ({why}); {done}")
+        return cached, False
 
     def _is_known(self, folder: StateFolder) -> bool:
         """Whether no other node has recorded anything since its state was last read here."""

@@ -305,6 +305,40 @@ def test_a_torn_tail_of_the_hub_state_is_skipped(met: Fleet) -> None:
     assert met.all_hold({**START, "f": b"edited"}) == met.trees()
 
 
+def test_anothers_state_that_can_not_be_read_stops_nobody(met: Fleet) -> None:
+    """A directory in its place is noted, and what was last read of it still counts: of oslo's open conflict, whose copy
+    on the hub is nobody else's file."""
+    met["paris"].write("f", b"edited by paris")
+    met["oslo"].write("f", b"edited by oslo")
+    met.sync_all("paris", "oslo", "paris")
+    state = f"{STATE_DIR}/oslo"
+    lost = met.hub.place.read(state)
+    met.hub.place.remove(state)
+    met.hub.place.fill({f"{state}/in-its-place": b""})
+    met["paris"].write("h", b"edited")
+    for _ in range(2):
+        met.sync("paris")
+        assert any("oslo" in text and "goes on to count" in text for text in met.told.texts)
+    assert b"edited" == met.hub.place.read("h")
+    assert "f.oslo" in met.hub.place.tree()
+    assert "f.oslo" not in met["paris"].tree()
+    met.hub.place.remove(state)
+    met.hub.place.write(state, lost)
+    met.sync("paris")
+    assert [] == met.told.texts
+
+
+def test_who_never_read_anothers_state_does_without(met: Fleet) -> None:
+    """Nothing is cached of it yet."""
+    state = f"{STATE_DIR}/oslo"
+    met.hub.place.remove(state)
+    met.hub.place.fill({f"{state}/in-its-place": b""})
+    met.join("tehran")
+    assert 0 == met.sync("tehran").exit_status
+    assert [True] == ["done without" in text for text in met.told.texts]
+    assert START == met["tehran"].tree()
+
+
 @pytest.mark.parametrize("side", ["paris", HUB])
 def test_a_newer_version_is_never_misread(met: Fleet, side: str) -> None:
     """A state that a newer symsync wrote stops the run; nothing is done, least of all to that file."""
