@@ -106,6 +106,23 @@ def test_no_configuration_and_no_directory(notes: Path) -> None:
     one_line(command("symsync", str(notes / "gone")), 2, str(notes / "gone"), "no such directory")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["symsync"], ["symsync", "status"], ["symsync", "sync", "notes"], ["symsync", "trash"], ["ftpsync", "notes"]],
+    ids=["run", "status", "relative", "trash", "ftpsync"],
+)
+def test_a_current_directory_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """As after another terminal has cleared it away."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = command(*arguments)
+    assert (2, 1) == (done.status, done.err.count("\n"))
+    assert "the current directory does not exist any more" in done.err
+
+
 def test_a_password_that_is_nowhere(notes: Path) -> None:
     """Without a terminal nobody can be asked: all the places where it could stand."""
     configure(notes, {"nodename": "paris", "server": "127.0.0.1", "login": "me"})

@@ -67,16 +67,25 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     how_much.add_argument("-v", "--verbose", action="store_true", help="also what the run is doing")
 
 
+def absolute(path: str) -> "Path":
+    """What the user typed, from the root; links and `..` are left as they are. Raises UsageError where it is relative
+    to a current directory that was removed."""
+    from pathlib import Path
+
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError:
+        raise UsageError("the current directory does not exist any more: go to another one, and run again") from None
+
+
 def directory_of(arguments: argparse.Namespace) -> "Path":
     """The absolute path of DIR, or of the synchronised directory around the current one, which `.` means, too, where
     it is only given because a SERVER follows."""
-    from pathlib import Path
-
     if arguments.directory is None or (arguments.directory == "." and arguments.server is not None):
         from symsync.config import find_directory
 
-        return find_directory(Path.cwd())
-    return Path(arguments.directory).absolute()
+        return find_directory(absolute("."))
+    return absolute(arguments.directory)
 
 
 def conversation_of(arguments: argparse.Namespace, screen: "Screen") -> Callable[[str], None] | None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from symsync.cli.command import Parser
+from symsync.cli.command import Parser, absolute
 from symsync.cli.sync import MODES, add_checks, run_settings, words
 
 
@@ -28,12 +28,11 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
-    from pathlib import Path
 
     from symsync.config import load
     from symsync.core.modes import Mode
 
-    settings = load(Path(arguments.directory).absolute(), arguments.server, arguments.password)
+    settings = load(absolute(arguments.directory), arguments.server, arguments.password)
     settings = replace(settings, allow=words(arguments.allow))
     if arguments.mode is not None:
         settings = replace(settings, mode=Mode(arguments.mode))

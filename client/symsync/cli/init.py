@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from symsync.cli.command import Command, add_connection
+from symsync.cli.command import Command, absolute, add_connection
 from symsync.cli.sync import MODES
 from symsync_protocol.errors import Stopped, UsageError
 
@@ -50,7 +50,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     import shlex
-    from pathlib import Path
 
     from symsync.config import config_file, parse_url, settings_of, write_lines
     from symsync.config.passwords import asking, with_password
@@ -58,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from symsync_protocol.names import shown
 
     screen = Screen()
-    directory = Path(arguments.directory).absolute()
+    directory = absolute(arguments.directory)
     file = config_file(directory, arguments.server)
     if file.exists():
         raise UsageError(

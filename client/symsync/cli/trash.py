@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from symsync.cli.command import Command, add_connection, conversation_of
+from symsync.cli.command import Command, absolute, add_connection, conversation_of
 from symsync_protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,11 +32,9 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 def _place(arguments: argparse.Namespace) -> "tuple[Path, str]":
     """The synchronised directory, and PATH relative to it; "" is the directory itself."""
-    from pathlib import Path
-
     given = _absolute(arguments.path or ".")
     if arguments.directory is not None:
-        directory = Path(arguments.directory).absolute()
+        directory = absolute(arguments.directory)
     else:
         from symsync.config import find_directory
 
@@ -50,7 +48,7 @@ def _absolute(path: str) -> "Path":
     """What the user typed, from the root; links are left alone, for a path may be one, or be gone."""
     from pathlib import Path
 
-    return Path(os.path.normpath(Path.cwd() / path))
+    return Path(os.path.normpath(absolute(path)))
 
 
 def _relative(path: str, given: "Path", directory: "Path") -> str:
