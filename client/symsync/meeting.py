@@ -19,7 +19,7 @@ from symsync.remotes.links import LinkTable
 from symsync.settings import Settings
 from symsync.statestore import HubStore, Met, NodeStore, Recorded, StateFolder, place_of, unless_damaged
 from symsync_protocol.errors import HubRefused, StateDamaged, StateTooNew, Stopped, UsageError
-from symsync_protocol.names import STATE_DIR, check_name, same_name
+from symsync_protocol.names import IDENTITY_FILE, STATE_DIR, check_name, same_name
 from symsync_protocol.state import Identity, PairState, Place
 from symsync_protocol.statefile import StateFile
 
@@ -149,8 +149,8 @@ class _Pairer:
         unnamed = left and not met.hub  # then the id that the state gives it is this node's own invention
         met_since = left and hub is not None and met.hub == hub.id
         if not unnamed and not met_since:
-            self._check_hub(hub, there, local)
-        self._check_address(hub, last, local)
+            self._check_hub(folder, hub, there, local)
+        self._check_address(folder, hub, last, local)
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
@@ -286,12 +286,14 @@ class _Pairer:
             "identity",
         )
 
-    def _check_hub(self, hub: Identity | None, there: Identity, local: PairState | None) -> None:
+    def _check_hub(
+        self, folder: StateFolder, hub: Identity | None, there: Identity, local: PairState | None
+    ) -> None:
         """The hub must be the one that the state speaks of."""
         if local is None or not self._settings.symsync or "identity" in self._settings.allow:
             return
         if hub is None and self._hub_keeps_state():
-            raise self._lost_identity()
+            raise self._lost_identity(folder)
         if hub is not None and hub.id != local.there.id:
             raise Stopped(
                 f"this is another hub than the one called {there.name} that this node knows. "
@@ -299,13 +301,15 @@ class _Pairer:
                 "identity",
             )
 
-    def _check_address(self, hub: Identity | None, last: Identity | None, local: PairState | None) -> None:
+    def _check_address(
+        self, folder: StateFolder, hub: Identity | None, last: Identity | None, local: PairState | None
+    ) -> None:
         """Where this node met a hub before, no stranger may take its place unasked, whatever it is called: both sides'
         files would be joined. One whose state the node has is no stranger, as with disks that take turns."""
         if last is None or "identity" in self._settings.allow:
             return
         if hub is None and self._hub_keeps_state():
-            raise self._lost_identity()
+            raise self._lost_identity(folder)
         if hub is not None and hub.id != last.id and (local is None or local.there.id != hub.id):
             raise Stopped(
                 f"another hub than last time: {self._settings.location.shown} led to {last.name}, and now leads to "
@@ -314,9 +318,10 @@ class _Pairer:
                 "identity",
             )
 
-    def _lost_identity(self) -> Stopped:
+    def _lost_identity(self, folder: StateFolder) -> Stopped:
+        gone = f"{STATE_DIR}/{IDENTITY_FILE}" if folder.sizes else STATE_DIR
         return Stopped(
-            f"the hub has lost its identity ({STATE_DIR} is gone): is this the right directory, and is it mounted? "
+            f"the hub has lost its identity ({gone} is gone): is this the right directory, and is it mounted? "
             "If it is meant to begin anew: --allow identity",
             "identity",
         )
