@@ -69,6 +69,8 @@ class Folder:
         """Keep every other run out of this directory. Raises Stopped where one is at work already."""
         state = self.root / STATE_DIR
         try:
+            if state.exists() and not state.is_dir():
+                raise UsageError(f"{state}: this is no directory, and symsync needs one of that name: rename it")
             state.mkdir(mode=_PRIVATE, exist_ok=True)
             handle = os.open(state / "_lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

@@ -22,6 +22,7 @@ from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Remote
 from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged, StateTooNew
 from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename, is_safe
+from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Identity, Intent, PairState, Place
 from symsync_protocol.statefile import (
     SIZE_LIMIT,
@@ -383,6 +384,9 @@ class HubStore:
     def stage_identity(self, identity: Identity, folder: str) -> tuple[str, str]:
         """Make the state folder and write the hub's identity into `folder`; returns the rename that makes it count."""
         self.make_private(STATE_DIR)
+        (found,) = self._remote.stat([STATE_DIR])
+        if isinstance(found, Found) and found.kind is not Kind.DIRECTORY:
+            raise HubError(f"the hub's {STATE_DIR} is no directory, and symsync needs one of that name: rename it")
         staged = f"{folder}/{IDENTITY_FILE}"
         self._remote.write(staged, encode_identity(identity))
         return staged, f"{STATE_DIR}/{IDENTITY_FILE}"

@@ -269,7 +269,10 @@ def _put(folder: Folder, version: Version, path: str, arrived: Path | None) -> B
     if lying is not None and lying.kind not in (Kind.FILE, Kind.LINK):
         return Problem(path, Reason.EXISTS, "a directory lies there; give it another name: --to NAME")
     for up in ancestors(path):
-        if folder.look(up) is None and isinstance(made := folder.make_directory(up, None), Problem):
+        above = folder.look(up)
+        if isinstance(above, Found) and above.kind is Kind.FILE:
+            return Problem(path, Reason.EXISTS, f"{shown(up)} is a file now; give it another name: --to NAME")
+        if above is None and isinstance(made := folder.make_directory(up, None), Problem):
             return made
     if arrived is None:
         placed = folder.link(path, version.found.target or "", lying)

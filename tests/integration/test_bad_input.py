@@ -123,6 +123,18 @@ def test_a_current_directory_that_was_removed(
     assert "the current directory does not exist any more" in done.err
 
 
+def test_something_else_in_the_place_of_ours(notes: Path) -> None:
+    """What has the name of a file or directory that symsync needs is named, on whichever side it lies."""
+    for state, status in ((notes / STATE_DIR, 2), (notes.parent / "hub" / STATE_DIR, 3)):
+        state.touch()
+        one_line(command("symsync", str(notes)), status, STATE_DIR, "no directory", "rename it")
+        state.unlink()
+    one_line(command("symsync", "sync", str(notes / "f")), 2, str(notes / "f"), "this is no directory")
+    (notes / ".sync.conf").unlink()
+    (notes / ".sync.conf").mkdir()
+    one_line(command("symsync", str(notes)), 2, str(notes / ".sync.conf"), "this is a directory")
+
+
 def test_a_password_that_is_nowhere(notes: Path) -> None:
     """Without a terminal nobody can be asked: all the places where it could stand."""
     configure(notes, {"nodename": "paris", "server": "127.0.0.1", "login": "me"})

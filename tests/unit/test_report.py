@@ -33,7 +33,7 @@ from symsync.execute.work import Work, Workload
 from symsync.local_files import problem_of_transfer
 from symsync.report import Detail, Document, Lines, Screen, of_error
 from symsync.report.document import problem_list
-from symsync.report.words import conflict_line, duration, line, size, summary
+from symsync.report.words import DECIDE, DECIDE_DIRECTORY, conflict_line, duration, line, size, summary
 from symsync_protocol.errors import HubUnreachable, Stopped
 from symsync_protocol.stamps import Kind, Stamp
 from symsync_protocol.state import Conflict, Copy, Meta, Version
@@ -312,6 +312,14 @@ def test_open_conflicts_are_told_until_they_are_decided() -> None:
     out, _ = shown(result(SAME, conflicts=(("f", OPEN),)))
     assert out[0] == "conflict f (undecided: yours stays, theirs is f.hub)"
     assert out[1].startswith("to decide: ")
+
+
+def test_who_has_no_copy_is_not_told_to_remove_one() -> None:
+    """Against a directory there is another way; where both kinds are open, both are told."""
+    against = ("d", Conflict(FILE, DIRECTORY, None, Copy("d.pc", b"")))
+    for conflicts, ways in (((against,), [DECIDE_DIRECTORY]), ((against, ("f", OPEN)), [DECIDE, DECIDE_DIRECTORY])):
+        out, _ = shown(result(SAME, conflicts=conflicts))
+        assert ways == [text for text in out if text.startswith("to decide")]
 
 
 def test_a_new_conflict_is_told_once() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -270,6 +271,14 @@ class TestRestore:
         out, err = capsys.readouterr()
         assert out == "restored d/e/y (from the hub, 2026-11-21 09:30:15 by paris)\n"
         assert err == "problem: d/x: a directory lies there; give it another name: --to NAME\n"
+
+    def test_a_file_on_the_way(self, notes: Path, capsys: Captured) -> None:
+        """It is left alone, and the way round it is named."""
+        shutil.rmtree(notes / "d")
+        (notes / "d").write_text("a file now")
+        assert main(["restore", "d/x"]) == 1
+        assert capsys.readouterr().err == "problem: d/x: d is a file now; give it another name: --to NAME\n"
+        assert (notes / "d").read_text() == "a file now"
 
     def test_a_link_on_the_way(self, notes: Path, tmp_path: Path, capsys: Captured) -> None:
         """Nothing is written through it."""

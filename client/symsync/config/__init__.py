@@ -67,8 +67,12 @@ def read(directory: Path, server: str | None = None) -> Settings:
     Raises UsageError: the file is missing, can't be used as it stands, or holds a password that others can read.
     """
     file = config_file(directory, server)
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{shown(str(directory))}: this is no directory")
     if not directory.is_dir():
         raise UsageError(f"{shown(str(directory))}: there is no such directory; begin with: symsync init DIR URL")
+    if file.is_dir():
+        raise UsageError(f"{shown(str(file))}: this is a directory, and the configuration is a file: rename it")
     if not file.is_file():
         raise _missing(directory, file, server)
     lines = read_lines(file, PROPER)

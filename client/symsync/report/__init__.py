@@ -10,7 +10,7 @@ from symsync.core.values import Problem
 from symsync.events import Audience, Phase, Result
 from symsync.report.document import of_error, of_result
 from symsync.report.screen import FAINT, GREEN, RED, YELLOW, Screen
-from symsync.report.words import DECIDE, conflict_line, line, summary
+from symsync.report.words import advice, conflict_line, line, summary
 from symsync_protocol.names import shown
 
 __all__ = ["Detail", "Document", "Lines", "Screen", "of_error"]
@@ -101,8 +101,8 @@ class Lines(Audience):
             self._screen.complaint(f"a run would stop: {shown(str(result.stopped))}", RED)
         if self._detail is Detail.QUIET:
             return
-        if result.conflicts:
-            self._screen.line(DECIDE, FAINT)
+        for text in advice(conflict for _, conflict in result.conflicts):
+            self._screen.line(text, FAINT)
         self._screen.line(summary(result), GREEN if result.exit_status == 0 else YELLOW)
 
     def _tell(self, decision: Decision) -> None:

@@ -26,6 +26,19 @@ SIDES = {Side.HERE: "here", Side.THERE: "hub"}
 DECIDE = "to decide: remove the copy to keep your version, or rename the copy over it to keep theirs; then sync"
 """What to do about open conflicts, in one line."""
 
+DECIDE_DIRECTORY = (
+    "to decide against a directory: remove or rename yours to get theirs, or remove theirs on the hub; then sync"
+)
+"""The same where theirs is a directory, of which there is no copy here."""
+
+
+def advice(conflicts: Iterable[Conflict]) -> list[str]:
+    """How these conflicts are decided, each way once."""
+    bare = [conflict.copy_here is None and conflict.there.stamp.kind is Kind.DIRECTORY for conflict in conflicts]
+    ways = {DECIDE: not all(bare), DECIDE_DIRECTORY: any(bare)}
+    return [text for text, needed in ways.items() if needed]
+
+
 
 def line(decision: Decision) -> str:
     """What is done for one path, in plain words."""
