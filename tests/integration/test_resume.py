@@ -56,6 +56,7 @@ def ended(place: LocalPlace, parts: Callable[[], dict[str, int]], end: signal.Si
         process.send_signal(end)
         assert process.wait() in (-signal.SIGKILL, 130)
     (size,) = parts().values()
+    assert size < len(CONTENT), "it went on to the end"
     return size
 
 
