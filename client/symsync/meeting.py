@@ -367,8 +367,11 @@ class _Pairer:
         if name is None or node_file is None:
             return None
         left = {_announced(node_file)}
-        if node_file.state is not None and (hub_view is None or hub_view.generation != node_file.state.generation):
-            left.add(node_file.state.generation.id)
+        recorded = node_file.state.generation if node_file.state is not None else None
+        if recorded is not None and not (
+            hub_view is not None and (hub_view.generation == recorded or hub_view.descends_from(recorded))
+        ):
+            left.add(recorded.id)
         journal = self._hubs.journal(name) if left != {None} else None
         return journal if journal is not None and journal.generation in left else None
 

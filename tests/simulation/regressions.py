@@ -563,6 +563,16 @@ _TEXTS = {
         world together 122 a sync | d sync cut 16 | c sync
         a rename g f
     """,
+    "the journal of the hub's own ended run counted once more, for a later run had not recorded itself on the node": """
+        nodes=ab disk=yes
+        b swap crash 23
+        b unpack f 1
+        hub write d/f 2
+        a sync cut 4
+        a swap
+        b sync crash 22
+        hub delete f
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
