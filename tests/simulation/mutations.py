@@ -202,7 +202,7 @@ _DELETION_WINS = {
 MUTATIONS: dict[str, Mutation] = {
     "second-look-hub": Mutation(
         "on the hub, each target is looked at again under the lock",
-        {"symsync.execute.on_hub.OnHub.judge": _nothing},
+        {"symsync.execute.on_hub.OnHub.judge": _nothing, "symsync.execute.on_hub.OnHub.targets": lambda _hub: []},
         "lost",
         """
             nodes=a

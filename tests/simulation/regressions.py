@@ -573,6 +573,12 @@ _TEXTS = {
         b sync crash 22
         hub delete f
     """,
+    "a directory was made where another node had just noted a link, which was taken for ended": """
+        nodes=ab links=no
+        b sync
+        b link d/e 1
+        world together 472 a sync | b sync | a write d/e/f 3
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

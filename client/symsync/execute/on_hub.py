@@ -42,16 +42,21 @@ class OnHub:
         self._directory_mode = directory_mode
         self._fresh_stamps = fresh
         self._read = read
-        self._fresh: set[str] = set()
+        self._new = {step.path for _, step in load.steps(Side.THERE, MakeDirectory)}
+        """Directories that are not there before this run makes them, and so are known to be empty."""
+        self._judged: set[tuple[int, str]] = set()
 
     def make_way(self) -> None:
-        """What comes before the second look: what stands in the way goes, and directories are made."""
+        """What comes before the second look: what stands in the way goes."""
         self._remove(early=True)
         self._remove_directories(early=True)
-        self._make_directories()
 
     def apply(self) -> None:
         """All else, for the steps that the second look has left."""
+        self._make_directories()
+        late = self.targets()
+        if late:  # below directories that somebody has made meanwhile
+            self.judge(late, self._remote.stat([path for _, _, path, _ in late]))
         self._move()
         self._put()
         self._adjust()
@@ -73,8 +78,10 @@ class OnHub:
         )
         for (work, step), problem in zip(steps, problems, strict=True):
             if problem is None:
-                self._fresh.add(step.path)
-            elif problem.reason is Reason.EXISTS:
+                work.done.append(Done(step, _directory(step.path)))
+                continue
+            self._new.discard(step.path)
+            if problem.reason is Reason.EXISTS:
                 now = there.get(step.path)
                 if not isinstance(now, Found) or now.kind is not Kind.DIRECTORY:
                     self._load.fail(
@@ -87,26 +94,26 @@ class OnHub:
             work.done.append(Done(step, _directory(step.path)))
 
     def targets(self) -> list[Target]:
-        """What the second look is for: each must still be what the plan saw. Directories just made are known to be
-        empty."""
+        """What the second look is for, as far as it was not asked yet: each must still be what the plan saw."""
         wanted: list[Target] = []
         for work, step in self._load.steps(Side.THERE, Transfer, Move, Remove, Adjust):
             match step:
                 case Transfer() if self._load.arrived(step) is not None or step.source.kind is Kind.LINK:
-                    if not self._freshly_made(step.path) and not _vacated(work.decision, step):
+                    if not self._is_new(step.path) and not _vacated(work.decision, step):
                         wanted.append((work, step, step.path, step.replaces))
                 case Move():
                     wanted.append((work, step, step.source.path, step.source))
-                    if not self._freshly_made(step.path):
+                    if not self._is_new(step.path):
                         wanted.append((work, step, step.path, None))
                 case Adjust():
                     wanted.append((work, step, step.path, step.found))
                 case Remove() if not step.early:
                     wanted.append((work, step, step.path, step.found))
-        return wanted
+        return [target for target in wanted if (id(target[1]), target[2]) not in self._judged]
 
     def judge(self, targets: Sequence[Target], found: Sequence[Found | Problem | None]) -> None:
         """Give up what the second look shows to be another than the plan saw."""
+        self._judged.update((id(step), path) for _, step, path, _ in targets)
         for (work, step, _, expected), now in zip(targets, found, strict=True):
             if isinstance(now, Problem):
                 self._load.fail(work, step, replace(now, path=step.path))
@@ -117,8 +124,9 @@ class OnHub:
                     work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
                 )
 
-    def _freshly_made(self, path: str) -> bool:
-        return any(up in self._fresh for up in ancestors(path))
+    def _is_new(self, path: str) -> bool:
+        """Whether what lies at `path` is known, for its directory comes with this run."""
+        return any(up in self._new for up in ancestors(path))
 
     def _move(self) -> None:
         """A file passes through the lock's folder, for many servers overwrite on a rename: who has lost the lock must

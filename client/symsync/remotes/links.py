@@ -38,6 +38,7 @@ from symsync_protocol.names import (
     TRASH_DIR,
     ancestors,
     basename,
+    is_reserved,
     is_safe,
     join,
     parent,
@@ -351,7 +352,12 @@ class LinkTable(Remote):
         return self._remote.store(jobs, progress)
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
-        return self._remote.make_directories(paths, mode)
+        if all(is_reserved(path) for path in paths):
+            return self._remote.make_directories(paths, mode)
+        self._make_sure()
+        free = [path for path in paths if path not in self._links]
+        problems = dict(zip(free, self._remote.make_directories(free, mode), strict=True))
+        return [problems[path] if path in problems else _occupied(path) for path in paths]
 
     def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:
         return self._remote.set_attributes(jobs)
