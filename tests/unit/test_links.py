@@ -205,3 +205,32 @@ def test_links_are_made_real(hub: MemoryHub) -> None:
     fence.release()
     assert [Kind.LINK, Kind.LINK, Kind.FILE] == [hub.found(path).kind for path in ("l", "d/l", "taken")]
     assert [] == by_sftp(hub).noted()
+
+
+def test_no_directory_is_made_where_another_has_noted_a_link(hub: MemoryHub) -> None:
+    """Else the link would be taken for one to which somebody on the hub has put an end."""
+    late = by_ftp(hub)  # read before the other's run
+    fence = locked(first := by_ftp(hub))
+    put(first, fence, "l", "f")
+    fence.release()
+    late.refresh()
+    problem, made = late.make_directories(["l", "free"])
+    assert problem is not None and (Reason.EXISTS, None) == (problem.reason, made)
+    assert "l" not in hub and "free" in hub
+
+
+def test_what_goes_from_the_trash_is_forgotten_by_the_next_who_has_the_lock(hub: MemoryHub) -> None:
+    """The trash is looked through without a lock, under which alone the table may change."""
+    fence = locked(table := by_ftp(hub))
+    put(table, fence, "l", "f")
+    fence.make_room(["l"])
+    fence.displace(["l"])
+    fence.settle(keep_trash=True)
+    fence.release()
+    kept = f"{TRASH_DIR}/{run_label('paris', 0, '12345678')}"
+    before = hub.content(PATH)
+    pruning = by_ftp(hub)
+    assert [None] == pruning.remove_files([f"{kept}/l"])
+    assert [None] == pruning.remove_directories([kept])
+    assert before == hub.content(PATH)
+    assert {} == shown(by_ftp(hub), kept)
