@@ -154,9 +154,10 @@ class _Pairer:
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
-        theirs = self._ended_there(folder, node_file, hub_view)
-        journal = theirs or self._nodes.journal(there.name)
-        pending = journal.generation if journal else None
+        theirs, own = self._ended_there(folder, node_file, hub_view), self._nodes.journal(there.name)
+        recovered = own is not None and hub_view is not None and hub_view.generation.id == own.generation
+        journal = theirs or own
+        pending = own.generation if own and recovered else journal.generation if journal else None
         here, moved = self._check_node(here, place, local, hub_view)
         hub_state = hub_view
         met, tracked = self._tracked(met, local, hub_file, hub_view, pending)
@@ -170,7 +171,7 @@ class _Pairer:
             ground = replace(ground, standing=Standing.FIRST, state=None)
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
-            journal = None
+            journal = theirs if recovered else None
             if not self._only_look:
                 if not self._nodes.save(there.name, node_file, ground.state, shape):
                     return self.pair()

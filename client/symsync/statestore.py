@@ -188,7 +188,9 @@ class NodeStore:
         path = self._dir / hub
         if before is None or before.state is None or worth_rewriting(before):
             rewrites = before.rewrites + 1 if before else _first_rewrite()
-            self._replace(path, encode_file(state, rewrites=rewrites))
+            announced = before.intent if before else None  # by a run of the other side's, which was ended since
+            later = announced is not None and announced.generation.number > state.generation.number
+            self._replace(path, encode_file(state, rewrites=rewrites, intent=announced if later else None))
         else:
             self._extend(path, encode_change(before.state, state, rewrites=before.rewrites, offset=before.size))
         return True

@@ -492,6 +492,8 @@ def _knowledge(files: list[StateFile], there: Scan) -> dict[str, Known]:
             found = there.entries.get(path)
             if found is None or not entry.here.settled or not same(entry.here, found.stamp):
                 continue
+            if entry.target != found.target:  # of links the stamp tells little
+                continue
             old = known.get(path)
             if old is None or (entry.meta.counter, entry.meta.author) > (old.meta.counter, old.meta.author):
                 known[path] = Known(entry.here, entry.digest, entry.meta)

@@ -579,6 +579,21 @@ _TEXTS = {
         b link d/e 1
         world together 472 a sync | b sync | a write d/e/f 3
     """,
+    "links made in one minute were taken for each other, for another node's state vouched for the old one": """
+        nodes=abc tick=60000 hides=yes
+        hub link d 1
+        c link d 2
+    """,
+    "a node whose record had been cut off did not know what the hub's own run, ended after that, had brought": """
+        nodes=ad disk=yes
+        d sync
+        a sync cut 11
+        d write f 3
+        d sync
+        a unpack g 4
+        a swap cut 11
+        a write f 5
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
