@@ -156,6 +156,8 @@ class _Pairer:
         hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
         theirs, own = self._ended_there(folder, node_file, hub_view), self._nodes.journal(there.name)
         recovered = own is not None and hub_view is not None and hub_view.generation.id == own.generation
+        if recovered and local is not None and hub_view is not None and local.descends_from(hub_view.generation):
+            recovered = False  # the hub, running itself, has recorded more here since
         journal = theirs or own
         pending = own.generation if own and recovered else journal.generation if journal else None
         here, moved = self._check_node(here, place, local, hub_view)
