@@ -83,18 +83,19 @@ class Oracles:
             if self._places[name].tree().get(path) != item:
                 raise Violation("excluded", f"{path} on {name} was touched by a run of {node}")
 
-    def alike(self, node: str, hub: str) -> dict[str, Item]:
-        """What both sides of a pair hold alike."""
+    def alike(self, node: str, hub: str, conflicts: Mapping[str, Conflict]) -> dict[str, Item]:
+        """What both sides of a pair hold alike, the copies of the node's open conflicts left out: they are its own."""
+        copies = {conflict.copy_here.path for conflict in conflicts.values() if conflict.copy_here is not None}
         mine, theirs = (visible(self._places[name].tree()) for name in (node, hub))
         return {
             path: item
             for path, item in mine.items()
-            if path in theirs and (item.kind, item.content) == (theirs[path].kind, theirs[path].content)
+            if path in theirs.keys() - copies and (item.kind, item.content) == (theirs[path].kind, theirs[path].content)
         }
 
     def still_alike(self, node: str, hub: str, before: Mapping[str, Item]) -> None:
         """What both sides held alike before a run of theirs, both hold after it, however it ended."""
-        now = self.alike(node, hub)
+        now = self.alike(node, hub, {})
         if gone := before.keys() - now.keys():
             raise Violation("taken", f"{node} and {hub} held it alike, and a run took it away: {sorted(gone)}")
 

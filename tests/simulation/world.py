@@ -298,7 +298,7 @@ class World(Audience):
         swapped = op.verb == "swap"
         if (op.place, hub) not in self.pairs or (swapped and not isinstance(self.hubs[hub], NodePlace)):
             return
-        before = self._oracles.alike(op.place, hub)
+        before = self._oracles.alike(op.place, hub, self.conflicts(op.place, hub))
         faults, inner = Faults(), None
         if op.args:
             fault, at, *rest = op.args
