@@ -75,7 +75,7 @@ class Looks:
                 times = [(f"MDTM {place}",) for place in places] if session.manners.mdtm else []
                 return [*(stat_commands(session, directory) for directory in self.parents), *times]
             case _:
-                return [(f"SIZE {place}", f"MDTM {place}", f"CWD {place}") for place in places]
+                return [_questions(place) for place in places]
 
     def told(self, answers: Sequence[Sequence[Reply]]) -> dict[str, Look]:
         """What the replies leave no doubt about; a group without replies tells nothing. Raises ConnectionLost."""
@@ -94,7 +94,7 @@ class Looks:
             return None
         if self.session.manners.way is Way.MLSD:
             return seen(path, replies[-1:])
-        return Found(path, Stamp(Kind.DIRECTORY)) if replies[2].ok else seen(path, replies[:2])
+        return _answered(path, replies)
 
     def _listed(
         self, listings: Sequence[Sequence[Reply]], times: Sequence[Sequence[Reply]]
@@ -140,14 +140,21 @@ def explained(session: Session, path: str, reply: Reply) -> Problem:
     return Problem(path, reason, reply.text)
 
 
+def _questions(place: str) -> tuple[str, ...]:
+    """The commands that any server has, whose replies go to `_answered`."""
+    return f"SIZE {place}", f"MDTM {place}", f"CWD {place}"
+
+
+def _answered(path: str, replies: Sequence[Reply]) -> Found | None:
+    return Found(path, Stamp(Kind.DIRECTORY)) if replies[2].ok else seen(path, replies[:2])
+
+
 def _by_questions(session: Session, paths: Sequence[str]) -> Iterator[tuple[str, Look]]:
     """By SIZE, MDTM and CWD, three commands a path in one pipeline; nothing for those that all three leave open."""
     places = [session.place(path) for path in paths]
-    replies = session.control.pipeline(
-        command for place in places for command in (f"SIZE {place}", f"MDTM {place}", f"CWD {place}")
-    )
+    replies = session.control.pipeline(command for place in places for command in _questions(place))
     for path, *answers in zip(paths, replies, replies, replies, strict=False):
-        entry = Found(path, Stamp(Kind.DIRECTORY)) if answers[2].ok else seen(path, answers[:2])
+        entry = _answered(path, answers)
         if entry is not None or any(answer.says_absent for answer in answers):
             yield path, entry
 
