@@ -214,6 +214,9 @@ _MODES = ("600", "644", "755")
 _SHIFTS = (0, 1, -1, 30, -30, 3_600, -3_600, 7_200, -86_400)
 """Seconds by which a clock is off."""
 
+_ZONES = (0, 3_600, -3_600, 7_200, -18_000, 20_700, 50_400)
+"""Seconds by which a hub may show its times later than they are: zones differ by quarters of an hour."""
+
 
 def draw(rng: random.Random, profile: Profile) -> History:
     """A random history."""
@@ -340,7 +343,7 @@ class _Drawer:
     def _clock(self) -> Op:
         """A clock is set, or (zone) a hub shows its times otherwise: the tutorials' servers tell local time."""
         if self._rng.random() < 0.5:
-            return Op(self._rng.choice(self._hubs), "zone", (str(self._rng.choice(_SHIFTS)),))
+            return Op(self._rng.choice(self._hubs), "zone", (str(self._rng.choice(_ZONES)),))
         return Op(self._rng.choice((*self._nodes, *self._hubs)), "clock", (str(self._rng.choice(_SHIFTS)),))
 
     def _wait(self) -> Op:
