@@ -46,6 +46,10 @@ _DAY = 86_400
 ROUNDS = 3
 """How often a run plans anew what moved while it was at work."""
 
+_TRIES = 12
+"""How often a run plans because it was overtaken. The hub's own run with this node does so by each of its rounds, and
+before each by picking up what an ended one had done."""
+
 
 def run(settings: Settings, audience: Audience, *, conversation: Conversation | None = None) -> Result:
     """Synchronise once. Raises SymsyncError where the run as a whole could not be done."""
@@ -135,9 +139,8 @@ class _Session:
                     fence.release()
 
     def _round(self) -> tuple[Result, bool]:
-        """Plan and act, anew where the plan was overtaken: by a run that has rounds itself, as often as those. Returns
-        whether a new round may help."""
-        for _ in range(ROUNDS):
+        """Plan and act, anew where the plan was overtaken. Returns whether a new round may help."""
+        for _ in range(_TRIES - 1):
             with suppress(_Overtaken):
                 return self._attempt()
         return self._attempt()

@@ -131,8 +131,9 @@ class Oracles:
         """The versions in open conflicts that a node lost with its disk, by path, of which the hub has the copies."""
         with self._places[hub].remote() as remote:
             file = HubStore(remote).load(node)
-        if file is None or file.state is None or NodeStore(self._root(node)).load(hub) is not None:
-            return {}
+        own = NodeStore(self._root(node))
+        if file is None or file.state is None or own.load(hub) is not None or own.journal(hub) is not None:
+            return {}  # with a journal, it was only ended before it had recorded anything
         mine, theirs = (visible(self._places[name].tree()) for name in (node, hub))
         rules = self._rules([tree[IGNORE_FILE].content.decode() for tree in (mine, theirs) if IGNORE_FILE in tree])
         in_the_way = {path for path, item in mine.items() if item.kind is not Kind.DIRECTORY}

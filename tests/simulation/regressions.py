@@ -594,6 +594,24 @@ _TEXTS = {
         a swap cut 11
         a write f 5
     """,
+    "a run gave up, for the hub's own run with this node overtook it four times": """
+        nodes=abc disk=yes
+        c swap
+        b link f 1
+        b sync
+        a swap
+        c swap
+        world together 173 a sync crash 11 | c sync refused 3
+        world together 297 a sync | a swap
+    """,
+    "a version that was deleted after a first run had been ended counted as lost with the disk": """
+        nodes=ab
+        hub write d/f 1
+        b sync
+        a write d 4
+        a sync unanswered 11
+        a delete d
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
