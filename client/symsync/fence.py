@@ -71,6 +71,8 @@ class Fence:
         self._store = HubStore(remote)
         self._run = run
         self._audience = audience
+        self.appends_to: str | None = None
+        """The file that is appended to under the lock, if that is known."""
         self._outer = f"{TEMPORARY_DIR}/{run}"
         self._staging = f"{self._outer}/{run}"
         self._held = f"{LOCK_DIR}/{run}"
@@ -241,7 +243,7 @@ class Fence:
         return restored
 
     def _try(self) -> bool:
-        self._remote.expect_write()
+        self._remote.expect_write(self.appends_to)
         making = [MakeDirectories(self._folders, 0o700)] if self._unmade else []
         *made, (problem,) = self._remote.together([*making, Rename([(self._outer, LOCK_DIR)])])
         self._unmade = False
@@ -387,6 +389,7 @@ class Fence:
         taken away."""
         pairs = [(path, self.displaced(path)) for path in paths]
         kept = [new for _, new in pairs]
+        self._remote.expect_write(self.appends_to)
         renamed, looks = self._remote.together([Rename(pairs), Stat(kept)])
         problems = [outcome if isinstance(outcome, Problem) else None for outcome in renamed]
         self._inside.update(new for new, problem in zip(kept, problems, strict=True) if not _is_undone(problem))
@@ -398,6 +401,7 @@ class Fence:
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         """Renames under the lock. Raises LockLostError where the folder was taken away."""
+        self._remote.expect_write(self.appends_to)
         problems = self._rename_again(pairs, self._remote.rename(pairs))
         for (old, new), problem in zip(pairs, problems, strict=True):
             if problem is None:
@@ -448,7 +452,7 @@ class Fence:
         if self._inside or self._passing:
             old = f"{self._held}/{DISPLACED}"
             if keep_trash or self._passing:
-                self._remote.expect_write()
+                self._remote.expect_write(self.appends_to)
                 self._keep(old, self._run)
                 self.added_to_trash = True
             else:

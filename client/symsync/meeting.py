@@ -211,8 +211,8 @@ class _Pairer:
 
     def _hub_identity(self, folder: StateFolder) -> Identity | None:
         """Who the hub says it is, None where it has no identity (yet, or none that can be read and shall be kept)."""
-        # Who has met hubs before asks for the name itself: a listing that leaves it out may only be cut short.
-        if folder.has_identity or (self._settings.symsync and self._nodes.names()):
+        # Who may have met this one before asks for the name itself: a listing that leaves it out may only be cut short.
+        if folder.has_identity or (self._settings.symsync and not self._nodes.is_new()):
             return self._unless_damaged(self._hubs.identity)
         return None
 
@@ -339,7 +339,7 @@ class _Pairer:
             return None, None, None
         name = next((n for n in folder.sizes if same_name(n, self._settings.node)), None)
         if name is None:
-            if local is None:
+            if self._nodes.is_new():
                 return None, None, None
             name = self._settings.node  # the listing may have left it out
         own = met.own

@@ -291,6 +291,8 @@ class _Session:
         hub = pairing.there.name
         generation = next_generation(pairing.ground, os.urandom(16))
         store = self._hub_store(pairing)
+        if fence is not None and self._records_on_hub:
+            fence.appends_to = store.growing(self._settings.node, pairing.hub_file)
         self._take_locks(pairing, fence, own)
         if fence is not None:
             pairing.remote.refresh()

@@ -116,6 +116,10 @@ class NodeStore:
     def __init__(self, root: Path) -> None:
         self._dir = root / STATE_DIR
 
+    def is_new(self) -> bool:
+        """Whether no run has ever left anything here, not even one that was ended."""
+        return not self._dir.is_dir() or not any(self._dir.iterdir())
+
     def identity(self) -> Identity | None:
         """This directory's own name and id, None before its first run. Raises StateDamaged."""
         path = self._dir / IDENTITY_FILE
@@ -349,6 +353,8 @@ class Question:
     path: str
     answer: Callable[[Found | Problem | None], None]
     """Raises HubError where it is not as it should be."""
+    new: str | None = None
+    """What is to be renamed to `path` first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,20 +455,29 @@ class HubStore:
         found = (self._remote.read(place, offset, SIZE_LIMIT) for place in self._places(node))
         return next((data for data in found if data is not None), None)
 
+    def growing(self, node: str, file: Recorded | None) -> str | None:
+        """The node's state file, which lies there as `file`, if `announce` is going to append to it."""
+        return f"{STATE_DIR}/{node}" if file is not None and not file.torn and self.appends else None
+
     def announce(
         self, node: str, intent: Intent, held: PairState | None, file: Recorded | None
     ) -> tuple[Recorded, Question]:
         """Append `intent` to the node's state file, which is made where there is none.
 
-        `held` is the state in it, in the node's view. What was written is still to be looked at, before anything is
-        done.
+        `held` is the state in it, in the node's view. What was written is still to be looked at before anything is
+        done, and perhaps to be renamed before that.
         """
+        path, new = f"{STATE_DIR}/{node}", None
         grown = None
         if file is not None and not file.torn:
             grown = self._append(node, file, encode_intent(intent, rewrites=file.rewrites, offset=file.size))
-        grown = grown or self._write_anew(node, held, file, intent)
-        path, size = f"{STATE_DIR}/{node}", grown.size
-        return grown, Question(path, lambda found: self._grew(path, size, found))
+        if grown is None:
+            grown, new = self._write_new(node, held, file, intent)
+            if not self._remote.traits.replaces:
+                self._replace(path, new)
+                new = None
+        size = grown.size
+        return grown, Question(path, lambda found: self._grew(path, size, found), new)
 
     def record(
         self, node: str, held: PairState | None, state: PairState, file: Recorded | None, look: Look
@@ -476,8 +491,10 @@ class HubStore:
         if file is not None and held is not None and not _worth(file):
             change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
             grown = self._append(node, file, change)
-        grown = grown or self._write_anew(node, state, file, None)
         path = f"{STATE_DIR}/{node}"
+        if grown is None:
+            grown, new = self._write_new(node, state, file, None)
+            self._replace(path, new)
         (found,) = look([path])
         self._grew(path, grown.size, found)
         return grown
@@ -495,11 +512,15 @@ class HubStore:
             return None
         return replace(file, size=file.size + len(data))
 
-    def _write_anew(self, node: str, state: PairState | None, file: Recorded | None, intent: Intent | None) -> Recorded:
+    def _write_new(
+        self, node: str, state: PairState | None, file: Recorded | None, intent: Intent | None
+    ) -> tuple[Recorded, str]:
+        """Write the node's state file anew, beside it, so that no reader sees half of it; its shape, and where."""
         rewrites = file.rewrites + 1 if file else _first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
-        self._replace(f"{STATE_DIR}/{node}", data)
-        return Recorded(len(data), rewrites, len(data))
+        new = f"{STATE_DIR}/{node}.new"
+        self._remote.write(new, data)
+        return Recorded(len(data), rewrites, len(data)), new
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
         """Verify the size of what was just written, and read the hub's clock off it."""
@@ -508,10 +529,8 @@ class HubStore:
         if found.stamp.mtime_ns is not None:
             self.clock_offset_ns = found.stamp.mtime_ns - time.time_ns()
 
-    def _replace(self, path: str, data: bytes) -> None:
-        """Write a file anew, in one rename where the hub can, so that no reader sees half of it."""
-        new = f"{path}.new"
-        self._remote.write(new, data)
+    def _replace(self, path: str, new: str) -> None:
+        """Let a new file take the place of that at `path`, in one rename where the hub can."""
         (problem,) = self._remote.rename([(new, path)])
         if problem is not None and problem.reason is Reason.EXISTS:
             self._remote.remove_files([path])

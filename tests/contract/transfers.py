@@ -21,6 +21,7 @@ from contract.bench import (
     only,
     put,
     reason,
+    reasons,
     there,
 )
 from symsync.core.values import Problem, Reason, Side
@@ -315,6 +316,46 @@ class StateFileContract(Bench):
         remote.write("f", b"anew, ")
         remote.append("f", b"and more")
         assert b"anew, and more" == remote.read("f")
+
+    def test_an_expected_append(self, remote: Remote) -> None:
+        """An append that is expected is none of anything else: the file grows, or is written anew before, or replaced;
+        or another one is appended to, also after a refusal, or one that is not there yet, or none at all."""
+        remote.write("f", b"1")
+        make(remote, "d")
+        renames = itertools.cycle([("d", "d2"), ("d2", "d")])
+
+        def expect(path: str) -> None:
+            remote.expect_write(path)
+            remote.expect_write(path)
+            assert [None] == remote.rename([next(renames)])
+
+        try:
+            expect("f")
+            remote.append("f", b"2")
+        except HubError:
+            assert not remote.traits.appends
+            return
+        expect("f")
+        remote.write("f", b"anew, ")
+        remote.append("f", b"3")
+        expect("f")
+        remote.write("f.new", b"replaced, ")
+        remote.remove_files(["f"])
+        assert [None] == remote.rename([("f.new", "f")])
+        remote.append("f", b"4")
+        expect("gone")
+        remote.append("f", b"5")
+        remote.expect_write("f")
+        assert [Reason.ABSENT] == reasons(remote.rename([("nothing", "new")]))
+        remote.append("f", b"6")
+        assert (b"replaced, 456", None) == (remote.read("f"), remote.read("gone"))
+        expect("gone")
+        remote.append("gone", b"made")
+        expect("f")
+        expect("gone")
+        remote.append("gone", b" twice")
+        expect("f")
+        assert (b"replaced, 456", b"made twice") == (remote.read("f"), remote.read("gone"))
 
     def test_write_without_a_directory(self, remote: Remote) -> None:
         """What can't be written is the run's failure, told with its path."""

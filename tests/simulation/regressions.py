@@ -612,6 +612,13 @@ _TEXTS = {
         a sync unanswered 11
         a delete d
     """,
+    "a deletion came back, for a hub seemed new in a cut listing to a node that had only begun to meet it": """
+        nodes=b
+        hub write d/e 1
+        b sync power 25
+        b delete d/e
+        b sync silent 1
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -12,9 +12,9 @@ from pyftpdlib.handlers import FTPHandler
 
 from symsync.core.values import Found, Listing, Problem, Reason
 from symsync.remotes.base import Attributes, Fetch, Fetched, Store, Stored
-from symsync.remotes.ftp import FtpRemote, Way
+from symsync.remotes.ftp import FtpRemote, Way, data
 from symsync.remotes.location import Tls
-from symsync_protocol.errors import HubRefused, HubUnreachable
+from symsync_protocol.errors import HubError, HubRefused, HubUnreachable
 from symsync_protocol.stamps import SECOND, Kind
 from unit.ftp_server import PASSWORD, Running, running
 
@@ -292,6 +292,60 @@ class TestBrokenConnections:
                 sent = [line.split(" ")[0] for line in server.commands]
                 assert expected == sent[-len(expected) :]
             assert "amoremore" == (root / "b").read_text()
+
+    def test_a_write_is_prepared_once(self, root: Path, tmp_path: Path) -> None:
+        """What was prepared along with the end of an upload, or with a look, is there when the write comes."""
+        (tmp_path / "x").write_text("x")
+        (root / "a").write_text("a")
+        with running(root) as server, FtpRemote.open(server.location()) as remote:
+            for before in (lambda: list(remote.store([Store(tmp_path / "x", "x")])), lambda: remote.stat(["x"])):
+                remote.expect_write()
+                before()
+                server.commands.clear()
+                remote.expect_write()
+                remote.rename([("a", "b") if (root / "a").exists() else ("b", "a")])
+                remote.append("log", b"more")
+                assert ["RNFR", "RNTO", "APPE"] == [line.split(" ")[0] for line in server.commands]
+            assert "moremore" == (root / "log").read_text()
+
+    def test_what_is_prepared_gets_old(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Servers don't wait for a data connection for ever."""
+        (root / "a").write_text("a")
+        monkeypatch.setattr(data, "READY_SECONDS", 0.0)
+        with running(root) as server, FtpRemote.open(server.location()) as remote:
+            remote.expect_write()
+            remote.rename([("a", "b")])
+            remote.append("b", b"more")
+            sent = [line.split(" ")[0] for line in server.commands]
+            assert ["RNFR", "RNTO", "EPSV", "EPSV", "APPE"] == sent[-5:]
+        assert "amore" == (root / "b").read_text()
+
+    def test_a_prepared_connection_that_breaks(self, root: Path) -> None:
+        """One that does not come about is told as such, and the next one is another."""
+        (root / "a").write_text("a")
+
+        class Elsewhere(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+            lies = 1
+
+            def ftp_EPSV(self, _line: str) -> None:  # noqa: N802  # pyftpdlib's naming
+                if self.lies:
+                    type(self).lies -= 1
+                    with socket.create_server(("127.0.0.1", 0)) as nobody:
+                        port = nobody.getsockname()[1]
+                    self.respond(f"229 Entering Extended Passive Mode (|||{port}|).")
+                else:
+                    super().ftp_EPSV(_line)
+
+        with (
+            running(root, handler=Elsewhere) as server,
+            FtpRemote.open(server.location(timeout=1.0), way=Way.STAT) as remote,
+        ):
+            remote.expect_write()
+            remote.rename([("a", "b")])
+            with pytest.raises(HubError):
+                remote.append("b", b"lost")
+            remote.append("b", b"more")
+        assert "amore" == (root / "b").read_text()
 
     @pytest.mark.parametrize("breaks", [1, 4, 5])
     def test_transfers_are_tried_again(self, root: Path, tmp_path: Path, breaks: int) -> None:

@@ -342,3 +342,33 @@ def test_bandwidth(served: Path, sources: Sources) -> None:
     with running(served) as server, SftpRemote.open(server.location(bandwidth=80_000)) as remote:
         put(remote, sources, "f", b"x" * 25_000)
         assert [Op.WRITE] * 3 == asked(server, Op.WRITE)
+
+
+def test_what_is_appended_to_is_open_already(served: Path) -> None:
+    """An append that was expected needs no OPEN of its own; what is not used is closed."""
+    (served / "a").write_text("a")
+    (served / "log").write_text("1")
+    with running(served) as server, SftpRemote.open(server.location()) as remote:
+        remote.expect_write("log")
+        remote.rename([("a", "b")])
+        server.requests.clear()
+        remote.append("log", b"2")
+        assert [Op.WRITE, Op.FSTAT, Op.CLOSE] == [op for op, _path in server.requests]
+        remote.expect_write("log")
+        remote.rename([("b", "a")])
+        remote.write("log", b"anew")
+        remote.stat([""])  # after all that was sent before
+        assert asked(server, Op.OPEN).count(Op.OPEN) == asked(server, Op.CLOSE).count(Op.CLOSE) - 1
+    assert "anew" == (served / "log").read_text()
+
+
+def test_a_line_that_breaks_over_what_was_opened(served: Path) -> None:
+    """What was opened in advance is of no use on another line: the append opens it anew."""
+    (served / "a").write_text("a")
+    (served / "log").write_text("1")
+    with running(served, at(Op.RMDIR, False)) as server, SftpRemote.open(server.location()) as remote:
+        remote.expect_write("log")
+        remote.rename([("a", "b")])
+        assert [Reason.LOST] == reasons(remote.remove_directories(["d"]))
+        remote.append("log", b"2")
+    assert "12" == (served / "log").read_text()

@@ -25,7 +25,7 @@ from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same
 from symsync.local_files import boot, stamp_of
-from symsync.remotes.base import Fetch, Fetched, Remote, Store, Stored
+from symsync.remotes.base import Fetch, Fetched, Remote, Rename, Stat, Store, Stored
 from symsync.statestore import Question
 from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
@@ -193,6 +193,7 @@ class Execution:
                 when = self._time_for(work.decision, step)
                 yield Store(self._folder.path(step.source.path), path, when, mode, resume=name is not None)
 
+        self._remote.expect_write()  # of the announcement, after the last of these
         for outcome in self._remote.store(jobs(), self._transferred):
             if not isinstance(outcome, Stored):
                 job, problem = outcome
@@ -271,7 +272,8 @@ class Execution:
         the hub is asked before anything takes a place."""
         fence = self._fence
         hub = OnHub(self._load, self._remote, fence, self._dirmode, self._fresh, self._read) if fence else None
-        if hub is not None:
+        if hub is not None and hub.clears_way():
+            also = self._put_announced(also)
             hub.make_way()
         self._look_again(hub, also)
         if hub is not None:
@@ -341,6 +343,14 @@ class Execution:
             if arrived.found is not None:
                 arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
 
+    def _put_announced(self, also: Sequence[Question]) -> list[Question]:
+        """Rename what is to be renamed before anything is done, and see that it was; what is left to ask."""
+        renamed = [question for question in also if question.new is not None]
+        pairs = [(question.new, question.path) for question in renamed if question.new is not None]
+        for question, now in zip(renamed, self._renamed_and_looked(pairs, [q.path for q in renamed]), strict=True):
+            question.answer(now)
+        return [question for question in also if question.new is None]
+
     def _look_again(self, hub: OnHub | None, also: Sequence[Question]) -> None:
         """The second look, all in one. What was received must still be what the hub holds, or the state would claim
         what nobody saw; what goes here because it was missing there must still be missing, for another node may have
@@ -360,7 +370,8 @@ class Execution:
             *(step.source.path for _, step in wanted),
             *(path for _, _, path, _ in targets),
         ]
-        found = iter(self._remote.stat(asked) if asked else [])
+        pairs = [(question.new, question.path) for question in also if question.new is not None]
+        found = iter(self._renamed_and_looked(pairs, asked))
         for question, now in zip(also, found, strict=False):
             question.answer(now)
         for (work, step, path), now in zip(missing, found, strict=False):
@@ -373,6 +384,15 @@ class Execution:
                 )
         if hub is not None:
             hub.judge(targets, list(found))
+
+
+    def _renamed_and_looked(
+        self, pairs: Sequence[tuple[str, str]], paths: Sequence[str]
+    ) -> list[Found | Problem | None]:
+        if not pairs:
+            return self._remote.stat(paths) if paths else []
+        _, looks = self._remote.together([Rename(pairs), Stat(paths)])
+        return self._remote.stat(paths) if any(isinstance(look, Problem) for look in looks) else looks
 
 
 _CUT_OFF = (Reason.CUT, Reason.LOST)

@@ -46,6 +46,11 @@ class OnHub:
         """Directories that are not there before this run makes them, and so are known to be empty."""
         self._judged: set[tuple[int, str]] = set()
 
+    def clears_way(self) -> bool:
+        """Whether `make_way` has anything to do."""
+        steps = self._load.steps(Side.THERE, Remove, RemoveDirectory)
+        return any(isinstance(step, Remove | RemoveDirectory) and step.early for _, step in steps)
+
     def make_way(self) -> None:
         """What comes before the second look: what stands in the way goes."""
         self._remove(early=True)

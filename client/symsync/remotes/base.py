@@ -236,9 +236,9 @@ class Remote(ABC):
             case Stat():
                 return self.stat(request.paths)
 
-    def expect_write(self) -> None:  # noqa: B027 - most remotes write without any preparation
-        """The next call makes or renames something, and then a file is written: what that takes in advance may go with
-        the call."""
+    def expect_write(self, append_to: str | None = None) -> None:  # noqa: B027 - most remotes need no preparation
+        """Something is written soon, by appending to `append_to` if that is known: what it takes in advance may go with
+        the calls before it."""
 
     def refresh(self) -> None:  # noqa: B027 - most remotes remember nothing, and have nothing to do
         """Forget what is remembered of the hub's content: the lock was just taken, and others may have changed it."""

@@ -25,6 +25,7 @@ from symsync.remotes.base import (
     Remote,
     Rename,
     Request,
+    Stat,
     Store,
     Stored,
     Traits,
@@ -81,8 +82,8 @@ class LinkTable(Remote):
         self._stale = self._locked = True
         self._remote.refresh()
 
-    def expect_write(self) -> None:
-        self._remote.expect_write()
+    def expect_write(self, append_to: str | None = None) -> None:
+        self._remote.expect_write(append_to)
 
     def _make_sure(self) -> None:
         if self._stale:
@@ -178,15 +179,23 @@ class LinkTable(Remote):
         self._doubted.update((path, self._links[path]) for path in paths)
 
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        return self._looked(paths, [])[-1]
+
+    def _looked(self, paths: Sequence[str], before: Sequence[Request]) -> list[Outcomes]:
+        """What comes of requests that have nothing to do with links, and then of a look at `paths`."""
         asked = [*paths, *self._above(paths)]
         own = [_PATH, _SPARE] if self._stale else []
-        found = self._remote.stat([*asked, *own]) if asked or own else []
+        outcomes: list[Outcomes] = []
+        if before:
+            *outcomes, found = self._remote.together([*before, Stat([*asked, *own])])
+        else:
+            found = self._remote.stat([*asked, *own]) if asked or own else []
         known = dict(zip(asked, found[: len(asked)], strict=True))
         if own:
             self._renew(exists=any(lying is not None for lying in found[len(asked) :]))
             more = [up for up in self._above(paths) if up not in known]
             known.update(zip(more, self._remote.stat(more) if more else [], strict=True))
-        return [self._seen(path, known) for path in paths]
+        return [*outcomes, [self._seen(path, known) for path in paths]]
 
     def _above(self, paths: Iterable[str]) -> list[str]:
         """The directories of those paths at which links are noted: a link has gone with its directory."""
@@ -206,8 +215,8 @@ class LinkTable(Remote):
         return self._found(path)
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-        if all(path.startswith(f"{STATE_DIR}/") for pair in pairs for path in pair):
-            return self._remote.rename(pairs)  # where no links lie
+        if _is_of_states(pairs):
+            return self._remote.rename(pairs)
         self._make_sure()
         self._know_fence(pairs)
         problems: list[Problem | None] = []
@@ -328,6 +337,11 @@ class LinkTable(Remote):
         ]
 
     def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        if not requests:
+            return []
+        *before, last = requests
+        if isinstance(last, Stat) and all(isinstance(one, Rename) and _is_of_states(one.pairs) for one in before):
+            return self._looked(last.paths, before)
         if self._links or self._stale:
             return super().together(requests)
         for request in requests:
@@ -391,6 +405,11 @@ def _table(data: bytes) -> dict[str, str]:
             f"the hub's {_PATH} is damaged; remove it, and the next run of each node puts its links there again"
         ) from error
     return dict(table)
+
+
+def _is_of_states(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Whether only states are renamed; no links lie among them."""
+    return all(path.startswith(f"{STATE_DIR}/") for pair in pairs for path in pair)
 
 
 def _shown(found: Found) -> Found:

@@ -1,6 +1,8 @@
 """Data connections: how they come about (EPSV, PASV, EPRT, PORT), what goes through them, how they end."""
 
 import contextlib
+import errno
+import os
 import selectors
 import socket
 import ssl
@@ -18,6 +20,9 @@ from symsync.remotes.throttle import Throttle
 FITS_BUFFERS = 64 * 1024
 """So many bytes can be sent before the server's first reply is known: they fit into the sockets' buffers, so sending
 them can't block on a server that refused and does not read."""
+
+READY_SECONDS = 10.0
+"""For so long a data connection that was prepared is counted on: servers wait for one only so long (vsftpd: 60 s)."""
 
 _NO_SECURE_DATA = (425, 522)
 """With which servers refuse a data connection whose TLS session is not the one of the control connection."""
@@ -44,13 +49,17 @@ class Harbour:
 class DataConnections:
     """The data connections of one control connection, one after another.
 
-    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer.
+    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer. The connection
+    is begun as soon as the server has said where to: when the transfer's command goes out, it may have come about.
     """
 
     def __init__(self, harbour: Harbour) -> None:
         self._harbour = harbour
         self._listener: socket.socket | None = None
         self._port: int | None = None
+        self._begun: socket.socket | None = None
+        self._since: float | None = None
+        """When it was prepared."""
         self._transfer: Transfer | None = None
 
     def abort(self) -> None:
@@ -62,10 +71,16 @@ class DataConnections:
 
     def close(self) -> None:
         """Forget what was prepared."""
-        self._port = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._port = self._since = None
+        for sock in (self._listener, self._begun):
+            if sock is not None:
+                sock.close()
+        self._listener = self._begun = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a data connection is prepared, so lately that the server will still know of it."""
+        return self._since is not None and time.monotonic() < self._since + READY_SECONDS
 
     def command(self) -> str:
         """The command that prepares the next data connection."""
@@ -94,10 +109,27 @@ class DataConnections:
             raise RefusedError(reply)
 
     def _take(self, reply: Reply) -> bool:
-        if self._harbour.active:
-            return reply.ok
-        self._port = extended_port(reply) or passive_port(reply)
-        return self._port is not None
+        if not self._harbour.active:
+            self._port = extended_port(reply) or passive_port(reply)
+            self._begin()
+        elif not reply.ok:
+            return False
+        self._since = time.monotonic() if self._port is not None or self._harbour.active else None
+        return self._since is not None
+
+    def _begin(self) -> None:
+        """Begin to connect, without waiting for it; what is wrong shows when the connection is needed."""
+        if self._port is None:
+            return
+        family, kind, _, _, address = socket.getaddrinfo(
+            self._harbour.control.there, self._port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )[0]
+        sock = socket.socket(family, kind)
+        sock.setblocking(False)
+        if sock.connect_ex(address) in (0, errno.EINPROGRESS):
+            self._begun = sock
+        else:
+            sock.close()
 
     def open(self, command: str) -> "Transfer":
         """Send the command of a transfer (RETR, STOR, ...) and connect, both at once.
@@ -105,14 +137,12 @@ class DataConnections:
         Raises RefusedError, ConnectionLost.
         """
         control = self._harbour.control
-        port, self._port = self._port, None
-        if port is None and self._listener is None:
+        if not self.is_ready:
             self.prepared(control.ask(self.command()))
-            port, self._port = self._port, None
         control.send(command)
         self._transfer = transfer = Transfer(self._harbour)
         try:
-            transfer.connect(self._connect, port)
+            transfer.connect(self._connect)
         finally:
             self.close()
         return transfer
@@ -120,19 +150,22 @@ class DataConnections:
     def resume(self, command: str, offset: int) -> "Transfer":
         """Like `open`, for a transfer that begins at `offset`. Raises RefusedError where the server can't do that."""
         control = self._harbour.control
-        if self._port is None and self._listener is None:
+        if not self.is_ready:
             self.prepared(control.ask(self.command()))
         reply = control.ask(f"REST {offset}")  # right before its command, for some servers forget it over any other
         if not reply.more:
             raise RefusedError(reply)
         return self.open(command)
 
-    def _connect(self, port: int | None) -> socket.socket:
+    def _connect(self) -> socket.socket:
         if self._listener is not None:
             self._wait_for_server(self._listener)
             sock, _address = self._listener.accept()
+        elif self._begun is not None:
+            _wait_for_connection(self._begun, self._harbour.timeout)
+            sock, self._begun = self._begun, None
         else:
-            sock = socket.create_connection((self._harbour.control.there, port), self._harbour.timeout)
+            sock = socket.create_connection((self._harbour.control.there, self._port), self._harbour.timeout)
         sock.settimeout(self._harbour.timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -154,6 +187,17 @@ class DataConnections:
                 selector.unregister(control)
 
 
+def _wait_for_connection(sock: socket.socket, timeout: float) -> None:
+    """Until a connection that was begun has come about. Raises OSError where it has not."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_WRITE)
+        if not selector.select(timeout):
+            raise TimeoutError("timed out")
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
 class Transfer:
     """One transfer under way: a data connection and the replies that belong to it.
 
@@ -166,11 +210,11 @@ class Transfer:
         self._closing: Reply | None = None
         self._started = False
 
-    def connect(self, connector: Callable[[int | None], socket.socket], port: int | None) -> None:
+    def connect(self, connector: Callable[[], socket.socket]) -> None:
         """Make the data connection. Raises RefusedError where the server refused the transfer instead."""
         harbour = self._harbour
         try:
-            sock = connector(port)
+            sock = connector()
             try:
                 if harbour.encryption is not None:
                     sock = harbour.encryption.wrap_data(sock, harbour.control, harbour.timeout)

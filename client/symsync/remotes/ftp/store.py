@@ -187,7 +187,7 @@ def _verify(session: Session, job: Store, sent: _Sent, desk: Desk[Store, Outcome
     following = desk.take()
     setting_time = _time_setting(session, job)
     setting_mode = [mode_line(session, job.path, job.mode)] if job.mode is not None and manners.sets_modes else []
-    preparing = [session.data.command()] if following is not None else []
+    preparing = [session.data.command()] if following is not None else session.preparing()
     looking = look_commands(session, job.path)
     replies = iter(control.batch(*setting_time, *setting_mode, *looking, *preparing))
     time_replies = [next(replies) for _line in setting_time]
@@ -196,7 +196,7 @@ def _verify(session: Session, job: Store, sent: _Sent, desk: Desk[Store, Outcome
         manners.sets_modes = False
     looked = [next(replies) for _line in looking]
     for reply in replies:
-        _prepare(session, reply)
+        session.prepared(reply)
     found = seen(job.path, looked)
     if job.mtime_ns is not None and time_replies and not manners.time_proven:
         found = settle_time(session, job.path, job.mtime_ns, found, time_replies[0])
@@ -211,13 +211,6 @@ def _time_setting(session: Session, job: Store) -> list[str]:
     if job.mtime_ns is None or command is None:
         return []
     return [time_line(session, command, job.path, job.mtime_ns)]
-
-
-def _prepare(session: Session, reply: Reply) -> None:
-    try:
-        session.data.prepared(reply)
-    except RefusedError:
-        session.data.close()  # the next transfer asks again, and reports what is wrong
 
 
 def _outcome(job: Store, sent: _Sent, found: Found | None, last: Reply) -> Outcome:

@@ -1,6 +1,9 @@
 """The SFTP remote: everything in this package behind the one interface."""
 
+import contextlib
+import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from symsync.core.values import Listing, Problem
@@ -23,7 +26,7 @@ from symsync.remotes.sftp.connection import Gate, Link
 from symsync.remotes.sftp.crew import work_off
 from symsync.remotes.sftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.sftp.fetch import fetch, lost_fetch
-from symsync.remotes.sftp.line import Work
+from symsync.remotes.sftp.line import Task, Work
 from symsync.remotes.sftp.session import Manners, Session
 from symsync.remotes.sftp.store import lost_store, store
 from symsync.remotes.sftp.wire import Code
@@ -33,6 +36,25 @@ from symsync_protocol.names import shown
 R = TypeVar("R")
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A file that is being opened, to be appended to soon."""
+
+    path: str
+    session: Session
+    ended: "queue.SimpleQueue[Task[small.Opened]]" = field(default_factory=queue.SimpleQueue)
+
+    def begin(self) -> None:
+        self.session.line.start(small.open_to_append(self.session, self.path, make=False), self.ended.put)
+
+    def result(self) -> small.Opened | None:
+        """None where it could not be opened: whoever appends finds out why."""
+        try:
+            return self.ended.get().result
+        except (RefusedError, ConnectionLost):
+            return None
+
+
 class SftpRemote(Remote):
     """A directory on an SSH server. `open` makes one."""
 
@@ -40,6 +62,8 @@ class SftpRemote(Remote):
         self._location = location
         self._link = link
         self._manners = manners
+        self._append_expected: str | None = None
+        self._opening: _Opening | None = None
 
     @classmethod
     def open(
@@ -82,14 +106,23 @@ class SftpRemote(Remote):
             self._link.session, jobs, lambda session, job, again: store(session, job, progress, again=again), lost_store
         )
 
+    def expect_write(self, append_to: str | None = None) -> None:
+        self._append_expected = append_to
+
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-        return self._once(lambda session: changes.rename(session, pairs))
+        problems = self._before_append(lambda session: changes.rename(session, pairs))
+        if any(problems):
+            self._close_opened()
+        return problems
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
         return self._once(lambda session: changes.make_directories(session, paths, mode))
 
     def together(self, requests: Sequence[Request]) -> list[Outcomes]:
-        return self._once(lambda session: changes.together(session, requests))
+        results = self._before_append(lambda session: changes.together(session, requests))
+        if any(isinstance(outcome, Problem) for outcomes in results for outcome in outcomes):
+            self._close_opened()
+        return results
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
         return self._once(lambda session: changes.make_links(session, links))
@@ -111,6 +144,7 @@ class SftpRemote(Remote):
             raise self._refused(path, "read", refusal) from refusal
 
     def write(self, path: str, data: bytes) -> None:
+        self._close_opened()  # it may be about to be replaced
         try:
             size = self._twice(lambda session: small.write(session, path, data))
         except RefusedError as refusal:
@@ -120,7 +154,8 @@ class SftpRemote(Remote):
 
     def append(self, path: str, data: bytes) -> None:
         try:
-            before, after = self._once(lambda session: small.append(session, path, data))
+            session = self._link.session()
+            before, after = session.line.run(small.append(session, path, data, self._take_opened(path, session)))
         except RefusedError as refusal:
             if refusal.status.code == Code.OP_UNSUPPORTED:
                 self._manners.appends = False
@@ -131,6 +166,37 @@ class SftpRemote(Remote):
 
     def close(self) -> None:
         self._link.close()
+
+    def _before_append(self, act: Callable[[Session], Work[R]]) -> R:
+        """Do something; what is to be appended to soon is opened in the same breath."""
+        path, self._append_expected = self._append_expected, None
+        session = self._link.session()
+        wanted = path is not None and not (
+            self._opening is not None and self._opening.path == path and self._opening.session is session
+        )
+        ended: queue.SimpleQueue[Task[R]] = queue.SimpleQueue()
+        session.line.start(act(session), ended.put)
+        if path is not None and wanted:
+            self._close_opened()
+            self._opening = _Opening(path, session)
+            self._opening.begin()
+        return ended.get().result
+
+    def _take_opened(self, path: str, session: Session) -> small.Opened | None:
+        """The file at `path`, if it was opened in advance and still is."""
+        if self._opening is None or self._opening.path != path or self._opening.session is not session:
+            self._close_opened()
+            return None
+        opening, self._opening = self._opening, None
+        return opening.result()
+
+    def _close_opened(self) -> None:
+        """Nothing is to be appended to what was opened in advance."""
+        opening, self._opening = self._opening, None
+        opened = opening.result() if opening is not None else None
+        if opening is not None and opened is not None:
+            with contextlib.suppress(ConnectionLost):
+                opening.session.line.run(small.close(opening.session, opened))
 
     def _once(self, act: Callable[[Session], Work[R]]) -> R:
         session = self._link.session()

@@ -1,5 +1,7 @@
 """Small files whole, as the states are: read, written anew, appended to."""
 
+from dataclasses import dataclass
+
 from symsync.core.values import Found, Reason
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.errors import RefusedError
@@ -35,15 +37,34 @@ async def write(session: Session, path: str, data: bytes) -> int:
     return await _put(session, path, handle(await session.line.ask(opening)), 0, data)
 
 
-async def append(session: Session, path: str, data: bytes) -> tuple[int, int]:
-    """Append to a file, made where missing; its sizes before and after. Raises RefusedError, ConnectionLost."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that is open for appending."""
+
+    handle: bytes
+    size: int
+    """What it had then; where a server knows no APPEND, that is where the appended goes."""
+
+
+async def open_to_append(session: Session, path: str, *, make: bool = True) -> Opened:
+    """Open a file for `append`; with `make` one that is missing is made. Raises RefusedError, ConnectionLost."""
     looking = await session.line.post(session.looking(path))
-    flags = Open.WRITE | Open.CREATE | Open.APPEND
+    flags = Open.WRITE | Open.APPEND | (Open.CREATE if make else Open(0))
     opening = await session.line.post(wire.open_file(session.place(path), flags))
     there = session.seen(path, await looking)
-    before = there.stamp.size if isinstance(there, Found) else 0
-    # The offset counts where a server knows no APPEND.
-    return before, await _put(session, path, handle(await opening), before, data)
+    return Opened(handle(await opening), there.stamp.size if isinstance(there, Found) else 0)
+
+
+async def append(session: Session, path: str, data: bytes, opened: Opened | None = None) -> tuple[int, int]:
+    """Append to a file, made where missing, or `opened` for it before; its sizes before and after. Raises RefusedError,
+    ConnectionLost."""
+    opened = opened or await open_to_append(session, path)
+    return opened.size, await _put(session, path, opened.handle, opened.size, data)
+
+
+async def close(session: Session, opened: Opened) -> None:
+    """Close a file to which nothing is appended after all."""
+    session.line.tell(wire.close(opened.handle))
 
 
 async def _put(session: Session, path: str, opened: bytes, start: int, data: bytes) -> int:
