@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -17,6 +18,10 @@ from symsync.remotes.location import Location
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("symsync", deadline=None)
 hypothesis.settings.load_profile("symsync")
+
+# A shell script's background commands ignore it, and so would all that the tests begin and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXTURES_OF_SERVERS = {"servers", "docker_services"}
 

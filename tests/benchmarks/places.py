@@ -191,6 +191,9 @@ def _started(command: Sequence[str], host: str, port: int) -> Iterator[None]:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait()
+            deadline = time.monotonic() + START_SECONDS
+            while _answers(host, port) and time.monotonic() < deadline:  # the next one shall not be taken for it
+                time.sleep(0.05)
 
 
 def _answers(host: str, port: int) -> bool:
