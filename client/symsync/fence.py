@@ -114,20 +114,16 @@ class Fence:
         if self._unmade:
             return
         self._remote.expect_write()
-        earlier = self._make_staging()  # an earlier round of this run left parts
-        if not (sweep or earlier):
+        self._make_staging()
+        if not sweep:
             return
         names = [basename(entry.path) for entry in self._entries(TEMPORARY_DIR)]
-        mine = [
-            join(TEMPORARY_DIR, name)
-            for name in names
-            if owner(name) == node.lower() and (earlier or name != self._run)
-        ]
+        mine = [join(TEMPORARY_DIR, name) for name in names if owner(name) == node.lower() and name != self._run]
         self._parts = self._sweep(mine)
         self._to_rescue = [name for name in names if name.startswith(_ASIDE)]
 
-    def _make_staging(self) -> bool:
-        """Make the staging folder, closed to others already, for it will be the lock; whether it was there."""
+    def _make_staging(self) -> None:
+        """Make the staging folder, closed to others already, for it will be the lock."""
         problems = self._remote.make_directories(self._folders, mode=0o700)
         for _ in range(_TRIES):
             if not any(map(_is_trouble, problems)):
@@ -138,7 +134,6 @@ class Fence:
         for problem in problems:
             if problem is not None and _is_trouble(problem):
                 raise HubError(f"{problem.path} can't be made {self._place}: {problem.detail or problem.reason}")
-        return problems[0] is not None
 
     def _rescue(self) -> None:
         """What the trash could not take, or lay hidden in a broken lock, goes there as soon as it can."""
@@ -322,8 +317,9 @@ class Fence:
         (lock,) = self._remote.stat([LOCK_DIR])
         if isinstance(lock, Found) and lock.kind is not Kind.DIRECTORY:
             raise HubLocked(f"{LOCK_DIR} {self._place} is no directory, so no run made it; move it away by hand")
-        strays = [entry.path for entry in self._entries(LOCK_DIR)]
-        if strays:
+        entries = self._entries(LOCK_DIR)
+        strays = [entry.path for entry in entries]
+        if strays and not any(map(_is_run, entries)):  # else somebody has just taken it
             aside = self._aside(f"{self._run}x{number}")
             self._remote.make_directories([aside], mode=0o700)
             self._remote.rename([(path, f"{aside}/{basename(path)}") for path in strays])

@@ -7,6 +7,7 @@ execute   transfers without a lock, then renames under it                  execu
 commit    fold what was reached into the state; on the hub, then here      core, statestore
 """
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -90,6 +91,7 @@ class _Session:
         self._folder = folder
         self._remote = remote
         self._label = label
+        self._labels = _labels(label)
         self._nodes = NodeStore(settings.directory)
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
@@ -147,6 +149,7 @@ class _Session:
 
     def _attempt(self) -> tuple[Result, bool]:
         settings = self._settings
+        self._label = next(self._labels)
         pairing = pair(settings, self._nodes, self._remote, self._audience)
         view = survey(settings, pairing, self._folder, self._nodes, self._audience)
         if pairing.journal is not None:
@@ -420,6 +423,14 @@ class _Session:
     def _prunes(self, view: View, fence: Fence | None) -> bool:
         """Whether the hub's trash is looked through: when something was added to it, else once a day."""
         return fence is not None and (fence.added_to_trash or time.time() - view.met.pruned >= _DAY)
+
+
+def _labels(label: str) -> Iterator[str]:
+    """What a run's attempts are called on the hub, each otherwise: what one of them could not put back or take away is
+    no part of the next one's."""
+    yield label
+    for number in itertools.count(2):
+        yield f"{label}r{number}"
 
 
 def _fresh(began: int, offset: int) -> Fresh:

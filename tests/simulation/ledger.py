@@ -45,6 +45,8 @@ class Ledger:
     """By node, the paths whose transfer was begun by a run that was ended before it could note what it came to. Who
     edits such a path before the node's next run can't be told from who never saw what was brought: the edit may be a
     conflict with what it was made from, and what is deleted may come back."""
+    unseen: set[str] = field(default_factory=set)
+    """Copies that stayed on a hub which hides them when a one-way run forgot their conflicts: nobody knows of them."""
     overridden: bool = False
     """Whether somebody ran in a one-way mode, which overwrites and deletes for him."""
     disaster: bool = False

@@ -3,6 +3,7 @@
 A protection that no history misses is not tested: `python -m simulation --mutation NAME` looks for one that does.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -286,6 +287,22 @@ MUTATIONS: dict[str, Mutation] = {
             a write f 1
             b write f 2
             a sync meanwhile 9 b sync
+        """,
+    ),
+    "own-lock": Mutation(
+        "each attempt of a run has a staging folder and a lock of its own",
+        {"symsync.session._labels": itertools.repeat},
+        "overrun",
+        """
+            nodes=ab disk=yes
+            hub write d/e/f 1
+            b swap
+            a sync
+            b unpack d/e/f 5
+            b sync
+            b write d/e/f 6
+            a swap cut 9
+            world together 526 a sync | b sync | a swap short 9
         """,
     ),
     "put-back": Mutation(

@@ -127,6 +127,13 @@ class Oracles:
             if now is not None and now.path != copy.path:
                 raise Violation("copy", f"{copy.path} was one, and is a file now that {now.path} is")
 
+    def copies_on(self, hub: str, node: str) -> set[str]:
+        """The copies on a hub of its conflicts with a node, by the state that it keeps with it."""
+        with self._places[hub].remote() as remote:
+            file = HubStore(remote).load(node)
+        conflicts = file.state.conflicts.values() if file is not None and file.state is not None else ()
+        return {conflict.copy_here.path for conflict in conflicts if conflict.copy_here is not None}
+
     def lost(self, node: str, hub: str) -> dict[str, bytes]:
         """The versions in open conflicts that a node lost with its disk, by path, of which the hub has the copies."""
         with self._places[hub].remote() as remote:
@@ -236,6 +243,7 @@ class Oracles:
                     for path in shown[name].keys() | shown[hub].keys()
                     if shown[name].get(path) != shown[hub].get(path)
                     and not any(self._can_not_make_room(place, shown[place], path) for place in (name, hub))
+                    and not (path in self._ledger.unseen and path not in shown[name])
                 }
                 if differing:
                     raise Violation("unequal", f"{name} and {hub} differ at rest: {differing}")

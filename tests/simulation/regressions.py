@@ -612,6 +612,34 @@ _TEXTS = {
         a sync unanswered 11
         a delete d
     """,
+    "a stamp counted as settled, for what lay under it had only been touched in that minute": """
+        nodes=ab tick=60000
+        b write g 1
+        b sync
+        hub touch g
+        b chmod g 755
+        b sync
+        a sync
+        hub write g 7
+    """,
+    "a lock that had just been taken was moved aside, for nobody had been in it when it was looked at": """
+        nodes=ab replaces=no hides=yes strict=yes
+        hub unpack d/f 1
+        a sync refused 20
+        a write f 2
+        world together 70 a sync | b sync
+    """,
+    "a run took the lock that its attempt before could not leave for its own, and put what that had sent": """
+        nodes=ab disk=yes
+        hub write d/e/f 1
+        b swap
+        a sync
+        b unpack d/e/f 5
+        b sync
+        b write d/e/f 6
+        a swap cut 9
+        world together 526 a sync | b sync | a swap short 9
+    """,
     "a deletion came back, for a hub seemed new in a cut listing to a node that had only begun to meet it": """
         nodes=b
         hub write d/e 1

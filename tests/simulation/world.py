@@ -352,9 +352,12 @@ class World(Audience):
         """A run that makes one side like the other, and writes nothing on the one that is its source."""
         mode = Mode(op.verb)
         self.ledger.disaster = self.ledger.overridden = True
-        before = self._everything()
+        before, copies = self._everything(), self._oracles.copies_on(HUB, op.place)
         faults = Faults(Fault(op.args[0]), int(op.args[1])) if op.args else Faults()
         self._run_to_its_end(replace(self._settings(op.place, HUB), mode=mode), faults)
+        if self._includes_dots:  # for the hub hides them
+            forgotten = copies - self._oracles.copies_on(HUB, op.place)
+            self.ledger.unseen.update(path for path in forgotten if any(up.startswith(".") for up in path.split("/")))
         self._oracles.source_untouched(op.place, mode, before, self._everything())
 
     def sync(self, node: str, hub: str, faults: Faults | None = None, *, swapped: bool = False) -> Result | None:

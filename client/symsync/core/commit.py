@@ -100,11 +100,15 @@ def _entry(decision: Decision, done: tuple[Done, ...], fresh: Fresh | None) -> E
 
 
 def _foreign(decision: Decision) -> bool:
-    """Whether what lies on the hub was seen there in this run for the first time, or was in doubt, and no other node's
-    state vouches for it."""
+    """Whether what lies on the hub was seen there under this stamp in this run for the first time, or was in doubt, and
+    no other node's state vouches for it."""
     before, conflict = decision.pair.before, decision.pair.conflict
     recorded = before.there if before else conflict.there.stamp if conflict else None
-    seen_anew = decision.pair.there.status is Status.CHANGED or (recorded is not None and not recorded.settled)
+    found = decision.pair.there.found
+    doubtful = recorded is not None and (
+        not recorded.settled or (found is not None and not same(recorded, found.stamp))
+    )
+    seen_anew = decision.pair.there.status is Status.CHANGED or doubtful
     return seen_anew and decision.pair.meta is None
 
 
