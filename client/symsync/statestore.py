@@ -6,6 +6,7 @@ is written anew never has a size it had before, so an equal size means an equal 
 """
 
 import hashlib
+import itertools
 import os
 import secrets
 import socket
@@ -151,8 +152,9 @@ class NodeStore:
 
     def set_aside(self, hub: str) -> Path:
         """Rename a damaged state, so that it is not in the way but can be looked at."""
-        aside = self._dir / f"_damaged.{hub}"
-        (self._dir / hub).replace(aside)
+        names = itertools.chain([f"_damaged.{hub}"], (f"_damaged.{hub}.{number}" for number in itertools.count(2)))
+        aside = next(path for path in map(self._dir.joinpath, names) if not path.exists())
+        (self._dir / hub).rename(aside)
         return aside
 
     def shape(self, hub: str) -> object:

@@ -218,15 +218,21 @@ class Swarm:
         return [name for name, result in results.items() if result.exit_status == 0 and not result.outcomes]
 
     def lost(self) -> list[str]:
-        """Versions that nobody overwrote or deleted and that are not where people see them."""
-        seen = {
-            item
-            for tree in self._everything()
-            for path, item in tree.items()
-            if isinstance(item, bytes) and (path.startswith(f"{LOCK_DIR}/") or not path.startswith(".sync."))
-        }
-        alive = self.ledger.numbers.keys() - self.ledger.dead
-        return sorted(content.partition(b"\n")[0].decode() for content in alive - seen)
+        """Versions that nobody overwrote or deleted and that are not where people see them; where they lie instead."""
+        missing = self.ledger.numbers.keys() - self.ledger.dead
+        elsewhere: dict[bytes, list[str]] = {content: [] for content in missing}
+        for place, tree in self._everything():
+            for path, item in tree.items():
+                if not isinstance(item, bytes) or item not in elsewhere:
+                    continue
+                if path.startswith(f"{LOCK_DIR}/") or not path.startswith(".sync."):
+                    missing.discard(item)
+                else:
+                    elsewhere[item].append(f"{place}: {path}")
+        return sorted(
+            f"{content.splitlines()[0].decode()} ({', '.join(elsewhere[content]) or 'nowhere'})"
+            for content in missing
+        )
 
     def torn(self) -> list[str]:
         """What people see and nobody wrote."""
@@ -237,9 +243,10 @@ class Swarm:
             if isinstance(item, bytes) and item not in self.ledger.numbers
         ]
 
-    def _everything(self) -> Iterator[Tree]:
-        for place in (self._fleet.hub.place, *self._fleet.nodes.values()):
-            yield place.everything()
+    def _everything(self) -> Iterator[tuple[str, Tree]]:
+        """Each place's name, and all that lies there."""
+        for name, place in {"hub": self._fleet.hub.place, **self._fleet.nodes}.items():
+            yield name, place.everything()
 
 
 def _wait_until_it_speaks(process: subprocess.Popen[str], told: IO[str]) -> None:

@@ -276,6 +276,10 @@ def test_a_damaged_local_state_is_taken_back_from_the_hub(met: Fleet, damage: Da
     met["paris"].remove("f")
     met.sync_all()
     assert met.all_hold({"d/g": b"second one", "h": b"the third"}) == met.trees()
+    met["paris"].write(path, again := damage(met["paris"].read(path)))
+    met.sync("paris")
+    aside = [met["paris"].read(f"{STATE_DIR}/_damaged.{HUB}{more}") for more in ("", ".2")]
+    assert [damaged, again] == aside
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
