@@ -33,6 +33,7 @@ from symsync.rules import Links, Rules
 from symsync_protocol.errors import Stopped, UsageError
 from symsync_protocol.names import (
     PART_PREFIX,
+    RUN_LOCK_FILE,
     STATE_DIR,
     TEMPORARY_DIR,
     TRASH_DIR,
@@ -72,7 +73,7 @@ class Folder:
             if state.exists() and not state.is_dir():
                 raise UsageError(f"{state}: this is no directory, and symsync needs one of that name: rename it")
             state.mkdir(mode=_PRIVATE, exist_ok=True)
-            handle = os.open(state / "_lock", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(state / RUN_LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise UsageError(f"{self.root}: can't be written: {error.strerror}") from error
         try:

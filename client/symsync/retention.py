@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _STAMP_LENGTH = 16
-_LABEL = re.compile(r"(\d{8}T\d{6}Z)-([A-Za-z0-9-]+)-([A-Za-z0-9]+)")
+_LABEL = re.compile(r"(\d{8}T\d{6}Z)-([A-Za-z0-9-]+)-([A-Za-z0-9]+?)(?:r\d+)?")
 _DAY = 86_400
 
 SPARED = _DAY
@@ -37,7 +37,11 @@ class Run:
     label: str
     node: str
     token: str
-    """The label's last part, which tells it from all others."""
+    """The label's last part, which tells it from all others, but for the number of a later attempt of the same run."""
+
+    def is_of(self, other: "Run") -> bool:
+        """Whether it is another attempt of that run, or the same."""
+        return (self.began, self.node, self.token) == (other.began, other.node, other.token)
 
 
 def run_of(label: str) -> Run | None:

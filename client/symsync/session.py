@@ -84,6 +84,10 @@ class _Overtaken(HubRefused):
     middle and left something to put back."""
 
 
+class _NotAnnouncedError(_Overtaken):
+    """What was announced on the hub is not there as it should be. Perhaps nobody overtook, and it never will be."""
+
+
 class _Session:
     def __init__(self, settings: Settings, audience: Audience, folder: Folder, remote: Remote, label: str) -> None:
         self._settings = settings
@@ -142,9 +146,16 @@ class _Session:
 
     def _round(self) -> tuple[Result, bool]:
         """Plan and act, anew where the plan was overtaken. Returns whether a new round may help."""
+        doubts = 0
         for _ in range(_TRIES - 1):
-            with suppress(_Overtaken):
+            try:
                 return self._attempt()
+            except _NotAnnouncedError:
+                doubts += 1
+                if doubts > ROUNDS:
+                    raise
+            except _Overtaken:
+                continue
         return self._attempt()
 
     def _attempt(self) -> tuple[Result, bool]:
@@ -430,7 +441,7 @@ def _labels(label: str) -> Iterator[str]:
     no part of the next one's."""
     yield label
     for number in itertools.count(2):
-        yield f"{label}r{number}"
+        yield f"{label}r{number:02}"
 
 
 def _fresh(began: int, offset: int) -> Fresh:
@@ -462,7 +473,7 @@ def _or_overtaken(answer: Callable[[Found | Problem | None], None]) -> Callable[
         try:
             answer(found)
         except HubError as error:
-            raise _Overtaken(str(error)) from error
+            raise _NotAnnouncedError(str(error)) from error
 
     return checked
 

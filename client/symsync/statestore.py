@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgpack
@@ -22,7 +23,7 @@ from symsync.core.generations import Journal
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Remote
 from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged, StateTooNew
-from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename, is_safe
+from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, RUN_LOCK_FILE, STATE_DIR, basename, is_safe
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Identity, Intent, PairState, Place
 from symsync_protocol.statefile import (
@@ -119,7 +120,7 @@ class NodeStore:
 
     def is_new(self) -> bool:
         """Whether no run has ever left anything here, not even one that was ended."""
-        return not self._dir.is_dir() or not any(self._dir.iterdir())
+        return not self._dir.is_dir() or all(path.name == RUN_LOCK_FILE for path in self._dir.iterdir())
 
     def identity(self) -> Identity | None:
         """This directory's own name and id, None before its first run. Raises StateDamaged."""
@@ -357,6 +358,8 @@ class Question:
     """Raises HubError where it is not as it should be."""
     new: str | None = None
     """What is to be renamed to `path` first."""
+    replace: Callable[[], None] = lambda: None
+    """Does that in steps, where the hub has refused the rename. Raises HubError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,7 +482,8 @@ class HubStore:
                 self._replace(path, new)
                 new = None
         size = grown.size
-        return grown, Question(path, lambda found: self._grew(path, size, found), new)
+        put = partial(self._replace, path, f"{path}.new")
+        return grown, Question(path, lambda found: self._grew(path, size, found), new, put)
 
     def record(
         self, node: str, held: PairState | None, state: PairState, file: Recorded | None, look: Look
@@ -521,7 +525,11 @@ class HubStore:
         rewrites = file.rewrites + 1 if file else _first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
         new = f"{STATE_DIR}/{node}.new"
-        self._remote.write(new, data)
+        try:
+            self._remote.write(new, data)
+        except HubRefused:
+            self._remote.remove_files([new])  # an ended run left it, and not every hub writes over what is there
+            self._remote.write(new, data)
         return Recorded(len(data), rewrites, len(data)), new
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:

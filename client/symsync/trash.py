@@ -149,7 +149,7 @@ def choose(held: Contents, wish: Wish) -> list[Version]:
         which = f" {shown(wish.version)}" if wish.version is not None else ""
         why = f" ({held.problems[0]})" if held.problems else ""
         raise UsageError(f"the trash holds no version{which} of {what}{why}; see what it holds: symsync trash")
-    of_run = [version for version in meant if version.run == meant[0].run]
+    of_run = [version for version in meant if version.run.is_of(meant[0].run)]
     itself = [version for version in of_run if version.path == wish.path]
     # Where both sides displaced something of one name in one run, the node's own needs no transfer.
     return itself[:1] or list({version.path: version for version in reversed(of_run)}.values())[::-1]

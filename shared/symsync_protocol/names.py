@@ -23,6 +23,8 @@ IDENTITY_FILE = "_identity"
 
 LINKS_FILE = "_links"
 """In a hub's STATE_DIR: the symbolic links of a hub that can't hold any."""
+RUN_LOCK_FILE = "_lock"
+"""In a node's STATE_DIR: locked while a run is at work in the directory."""
 
 RESERVED_PREFIXES = (".sync.", ".sync_", ".sync-")
 NAME_LIMIT = 255

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 from pyftpdlib.handlers import FTPHandler
 
+from symsync import session
 from symsync.core.values import Found, Listing, Problem, Reason
+from symsync.events import Audience
 from symsync.remotes.base import Attributes, Fetch, Fetched, Store, Stored
 from symsync.remotes.ftp import FtpRemote, Way, data
 from symsync.remotes.location import Tls
+from symsync.settings import Settings
 from symsync_protocol.errors import HubError, HubRefused, HubUnreachable
+from symsync_protocol.names import STATE_DIR
 from symsync_protocol.stamps import SECOND, Kind
 from unit.ftp_server import PASSWORD, Running, running
 
@@ -347,6 +352,46 @@ class TestBrokenConnections:
             remote.append("b", b"more")
         assert "amore" == (root / "b").read_text()
 
+    def test_a_server_that_reads_too_early(self, root: Path) -> None:
+        """Where 125 has told that data connections are watched all the time, the next content waits for the reply."""
+        (root / "a").write_text("a")
+        with running(root) as server, FtpRemote.open(server.location()) as remote:
+            for number in range(3):
+                remote.expect_write()
+                remote.rename([("a", "b") if (root / "a").exists() else ("b", "a")])
+                time.sleep(0.05)  # the connection comes about
+                remote.append("log", b"%d" % number)
+        assert "012" == (root / "log").read_text()
+        assert remote._manners.watches_data
+
+    @pytest.mark.parametrize("age", [0.0, 11.0])
+    def test_nothing_comes_between_an_offset_and_its_transfer(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float
+    ) -> None:
+        """However long it takes to read what is there already: some servers forget REST over any other command."""
+        (root / "f").write_bytes(b"0123456789")
+        (tmp_path / "f").write_bytes(b"01234")
+        moved = 0.0
+
+        def monotonic() -> float:
+            return time.perf_counter() + moved
+
+        class Forgets(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+            def ftp_REST(self, line: str) -> None:  # noqa: N802  # pyftpdlib's naming
+                nonlocal moved
+                moved += age
+                super().ftp_REST(line)
+
+            def ftp_EPSV(self, line: str) -> None:  # noqa: N802  # pyftpdlib's naming
+                self._restart_position = 0
+                super().ftp_EPSV(line)
+
+        monkeypatch.setattr(data.time, "monotonic", monotonic)
+        with running(root, handler=Forgets) as server, FtpRemote.open(server.location()) as remote:
+            (outcome,) = remote.fetch([Fetch("f", tmp_path / "f", 5)])
+        assert isinstance(outcome, Fetched)
+        assert b"0123456789" == (tmp_path / "f").read_bytes()
+
     @pytest.mark.parametrize("breaks", [1, 4, 5])
     def test_transfers_are_tried_again(self, root: Path, tmp_path: Path, breaks: int) -> None:
         """A file over which the connection broke arrives all the same; the fifth time, and it alone is LOST."""
@@ -475,3 +520,41 @@ class TestWithoutTls:
         """With `tls no` nobody asks."""
         FtpRemote.open(server.location(tls=Tls.NO)).close()
         assert "AUTH TLS" not in server.commands
+
+
+@pytest.mark.parametrize("writes_over", [False, True])
+def test_a_hub_that_neither_appends_nor_replaces(root: Path, tmp_path: Path, writes_over: bool) -> None:
+    """Each run finds that out anew, and sends nothing twice for it; what an ended run left beside a state does not
+    stop the next one."""
+
+    class Strict(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+        """As ProFTPD with `AllowOverwrite off` and without `AllowStoreRestart`."""
+
+        def ftp_APPE(self, _path: str) -> None:  # noqa: N802  # pyftpdlib's naming
+            self.respond("451 Append/Restart not permitted, try again")
+
+        def ftp_STOR(self, path: str, mode: str = "w") -> None:  # noqa: N802
+            if Path(path).exists() and not writes_over:
+                self.respond("550 Overwrite permission denied")
+            else:
+                super().ftp_STOR(path, mode)
+
+        def ftp_RNTO(self, path: str) -> None:  # noqa: N802
+            if Path(path).is_file():
+                self.respond("550 Rename permission denied")
+            else:
+                super().ftp_RNTO(path)
+
+    node = tmp_path / "node"
+    node.mkdir()
+    with running(root, handler=Strict) as server:
+        settings = Settings(node, "paris", server.location(), peer="hub")
+        for number in range(4):
+            (node / "f").write_text("x" * number)
+            os.utime(node / "f", (10**9 + number, 10**9 + number))
+            (node / f"g{number}").write_text("g")
+            server.commands.clear()
+            assert 0 == session.run(settings, Audience()).exit_status
+            assert 2 == sum(line.startswith("STOR") and ".sync.tmp/2" in line for line in server.commands)
+            assert "x" * number == (root / "f").read_text()
+            (root / STATE_DIR / "paris.new").write_text("left")

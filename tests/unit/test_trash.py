@@ -108,6 +108,8 @@ def test_what_is_no_runs_label(label: str) -> None:
 
 def test_labels_tell_their_run() -> None:
     """Also those of a lock that was taken away, and of nodes with dashes."""
+    later = run_of("20261126T093015Z-my-pc-ab12cd34r02")
+    assert Run(1795685415, "20261126T093015Z-my-pc-ab12cd34r02", "my-pc", "ab12cd34") == later
     assert Run(1795685415, "20261126T093015Z-my-pc-ab12cd34x1", "my-pc", "ab12cd34x1") == run_of(
         "20261126T093015Z-my-pc-ab12cd34x1"
     )

@@ -346,8 +346,7 @@ class Execution:
     def _put_announced(self, also: Sequence[Question]) -> list[Question]:
         """Rename what is to be renamed before anything is done, and see that it was; what is left to ask."""
         renamed = [question for question in also if question.new is not None]
-        pairs = [(question.new, question.path) for question in renamed if question.new is not None]
-        for question, now in zip(renamed, self._renamed_and_looked(pairs, [q.path for q in renamed]), strict=True):
+        for question, now in zip(renamed, self._asked(renamed, [q.path for q in renamed]), strict=True):
             question.answer(now)
         return [question for question in also if question.new is None]
 
@@ -370,8 +369,7 @@ class Execution:
             *(step.source.path for _, step in wanted),
             *(path for _, _, path, _ in targets),
         ]
-        pairs = [(question.new, question.path) for question in also if question.new is not None]
-        found = iter(self._renamed_and_looked(pairs, asked))
+        found = iter(self._asked(also, asked))
         for question, now in zip(also, found, strict=False):
             question.answer(now)
         for (work, step, path), now in zip(missing, found, strict=False):
@@ -386,13 +384,19 @@ class Execution:
             hub.judge(targets, list(found))
 
 
-    def _renamed_and_looked(
-        self, pairs: Sequence[tuple[str, str]], paths: Sequence[str]
-    ) -> list[Found | Problem | None]:
+    def _asked(self, also: Sequence[Question], paths: Sequence[str]) -> list[Found | Problem | None]:
+        """What lies at `paths`, once what is to be renamed for the questions is."""
+        pairs = {question.new: question for question in also if question.new is not None}
         if not pairs:
             return self._remote.stat(paths) if paths else []
-        _, looks = self._remote.together([Rename(pairs), Stat(paths)])
-        return self._remote.stat(paths) if any(isinstance(look, Problem) for look in looks) else looks
+        renames = [(new, question.path) for new, question in pairs.items()]
+        renamed, looks = self._remote.together([Rename(renames), Stat(paths)])
+        doubtful = any(isinstance(look, Problem) for look in looks)
+        for question, problem in zip(pairs.values(), renamed, strict=True):
+            if isinstance(problem, Problem) and problem.reason is not Reason.LOST:  # else the look tells
+                question.replace()
+                doubtful = True
+        return self._remote.stat(paths) if doubtful else looks
 
 
 _CUT_OFF = (Reason.CUT, Reason.LOST)

@@ -24,6 +24,9 @@ them can't block on a server that refused and does not read."""
 READY_SECONDS = 10.0
 """For so long a data connection that was prepared is counted on: servers wait for one only so long (vsftpd: 60 s)."""
 
+_ALREADY_OPEN = 125
+"""Said by servers that accept data connections as they come; others accept them when they are wanted, and say 150."""
+
 _NO_SECURE_DATA = (425, 522)
 """With which servers refuse a data connection whose TLS session is not the one of the control connection."""
 
@@ -121,23 +124,31 @@ class DataConnections:
         """Begin to connect, without waiting for it; what is wrong shows when the connection is needed."""
         if self._port is None:
             return
-        family, kind, _, _, address = socket.getaddrinfo(
-            self._harbour.control.there, self._port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )[0]
-        sock = socket.socket(family, kind)
-        sock.setblocking(False)
-        if sock.connect_ex(address) in (0, errno.EINPROGRESS):
-            self._begun = sock
-        else:
-            sock.close()
+        with contextlib.suppress(OSError):
+            family, kind, _, _, address = socket.getaddrinfo(
+                self._harbour.control.there, self._port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )[0]
+            sock = socket.socket(family, kind)
+            sock.setblocking(False)
+            if sock.connect_ex(address) in (0, errno.EINPROGRESS):
+                self._begun = sock
+            else:
+                sock.close()
 
     def open(self, command: str) -> "Transfer":
         """Send the command of a transfer (RETR, STOR, ...) and connect, both at once.
 
         Raises RefusedError, ConnectionLost.
         """
-        control = self._harbour.control
         if not self.is_ready:
+            self.prepared(self._harbour.control.ask(self.command()))
+        return self.open_at_once(command)
+
+    def open_at_once(self, command: str) -> "Transfer":
+        """The same over what was prepared, however long ago, for a transfer whose offset was told: some servers forget
+        it over any other command."""
+        control = self._harbour.control
+        if self._since is None:
             self.prepared(control.ask(self.command()))
         control.send(command)
         self._transfer = transfer = Transfer(self._harbour)
@@ -152,10 +163,10 @@ class DataConnections:
         control = self._harbour.control
         if not self.is_ready:
             self.prepared(control.ask(self.command()))
-        reply = control.ask(f"REST {offset}")  # right before its command, for some servers forget it over any other
+        reply = control.ask(f"REST {offset}")
         if not reply.more:
             raise RefusedError(reply)
-        return self.open(command)
+        return self.open_at_once(command)
 
     def _connect(self) -> socket.socket:
         if self._listener is not None:
@@ -242,11 +253,20 @@ class Transfer:
             return
         reply = self._harbour.control.reply()
         if reply.preliminary:
+            self._preliminary(reply)
             self._started = True
             return
         self._end(reply)
         if reply.refused:
             raise RefusedError(reply)
+
+    def sends_early(self, size: int) -> bool:
+        """Whether so many bytes may be sent before the server says that the transfer runs. Not where it watches data
+        connections before it knows of any transfer (pyftpdlib: what comes too early is lost)."""
+        return size <= FITS_BUFFERS and not self._harbour.manners.watches_data
+
+    def _preliminary(self, reply: Reply) -> None:
+        self._harbour.manners.watches_data |= reply.code == _ALREADY_OPEN
 
     def _end(self, reply: Reply) -> None:
         """The server's last word on this transfer. Closed only now: what the server sent and nobody read (TLS tickets)
@@ -296,7 +316,9 @@ class Transfer:
                 sock.shutdown(socket.SHUT_WR)
         while self._closing is None:
             reply = self._harbour.control.reply()
-            if not reply.preliminary:
+            if reply.preliminary:
+                self._preliminary(reply)
+            else:
                 self._end(reply)
         return self._closing
 

@@ -72,7 +72,8 @@ def _fetch(session: Session, job: Fetch, arrived: dict[Fetch, int], progress: Pr
         with open_target(job.target, start.offset, digest) as target:
             received = arrived[job] = start.offset
             if not start.offset or start.offset != start.size:
-                transfer = session.data.open(f"RETR {session.place(job.path)}")
+                begin = session.data.open_at_once if start.offset else session.data.open
+                transfer = begin(f"RETR {session.place(job.path)}")
                 for block in transfer.receive():
                     target.write(block)
                     digest.update(block)
@@ -103,7 +104,8 @@ def read_bytes(session: Session, path: str, offset: int, limit: int | None) -> b
     if start.size is not None and offset >= start.size:
         return b""
     end = None if limit is None else offset - start.offset + limit
-    transfer = session.data.open(f"RETR {session.place(path)}")
+    begin = session.data.open_at_once if start.offset else session.data.open
+    transfer = begin(f"RETR {session.place(path)}")
     data = bytearray()
     for block in transfer.receive():
         data += block

@@ -18,7 +18,7 @@ from symsync.local_files import blocks, open_unchanged, problem_of_transfer
 from symsync.remotes.base import Progress, Store, Stored
 from symsync.remotes.ftp.attributes import mode_line, settle_time, time_line
 from symsync.remotes.ftp.crew import Desk
-from symsync.remotes.ftp.data import FITS_BUFFERS, Transfer
+from symsync.remotes.ftp.data import Transfer
 from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.ftp.look import is_absent, look_commands, seen, stat
 from symsync.remotes.ftp.names import Names, unsendable
@@ -151,7 +151,7 @@ def _send_from(session: Session, job: Store, source: io.FileIO, offset: int, pro
     source.seek(offset)
     command = f"STOR {session.place(job.path)}"
     transfer = session.data.resume(command, offset) if offset else session.data.open(command)
-    if expected > FITS_BUFFERS:
+    if not transfer.sends_early(expected):
         transfer.start()
     try:
         count = _pour(source, expected - offset, transfer, session.throttle.block, digest.update, progress)
@@ -239,7 +239,7 @@ def store_bytes(session: Session, command: str, path: str, data: bytes) -> Reply
     if problem := unsendable(path):
         raise RefusedError(Reply(553, (problem.detail,)))
     transfer = session.data.open(f"{command} {session.place(path)}")
-    if len(data) > FITS_BUFFERS:
+    if not transfer.sends_early(len(data)):
         transfer.start()
     for start in range(0, len(data), session.throttle.block):
         if not transfer.send(data[start : start + session.throttle.block]):
