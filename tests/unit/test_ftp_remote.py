@@ -352,6 +352,25 @@ class TestBrokenConnections:
             remote.append("b", b"more")
         assert "amore" == (root / "b").read_text()
 
+    def test_nobody_waits_for_a_connection_that_is_not_needed(self, root: Path) -> None:
+        """Pure-FTPd does not greet everybody at once: what other connections have done meanwhile is done."""
+        for number in range(20):
+            (root / f"{number}").mkdir()
+
+        class Sulks(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+            greeted = 0
+
+            def handle(self) -> None:
+                type(self).greeted += 1
+                if self.greeted <= 2:
+                    super().handle()
+
+        with running(root, handler=Sulks) as server:
+            began = time.monotonic()
+            with FtpRemote.open(server.location(timeout=60.0)) as remote:
+                assert 20 == len(list(remote.listings([f"{number}" for number in range(20)])))
+            assert time.monotonic() - began < 30.0
+
     def test_a_server_that_reads_too_early(self, root: Path) -> None:
         """Where 125 has told that data connections are watched all the time, the next content waits for the reply."""
         (root / "a").write_text("a")

@@ -16,6 +16,9 @@ R = TypeVar("R")
 _LOOKAHEAD = 8
 """Jobs drawn ahead for each connection, so that none has to wait for the one who draws."""
 
+_GLANCE_SECONDS = 0.1
+"""How often it is looked at again whether a worker that is waited for has a session."""
+
 _ATTEMPTS = 5
 """How often a job is tried whose connection broke: a busy server may drop several in a row (vsftpd's 500 OOPS)."""
 
@@ -66,6 +69,8 @@ class _Crew(Generic[J, R]):
         self._sessions: set[Session] = set()
         self._over = False
         self._threads: list[threading.Thread] = []
+        self._arriving: set[threading.Thread] = set()
+        """Those that have no session yet, and no job: a server may let them wait for long (Pure-FTPd, now and then)."""
         self.outcomes: queue.SimpleQueue[R | _Failed] = queue.SimpleQueue()
 
     def add(self, job: J, workers: int) -> None:
@@ -87,7 +92,9 @@ class _Crew(Generic[J, R]):
         for session in sessions:
             session.close()
         for thread in self._threads:
-            thread.join()
+            # Once it arrives, it goes home by itself.
+            while thread not in self._arriving and thread.is_alive():
+                thread.join(_GLANCE_SECONDS)
 
     def next_ticket(self) -> tuple[J, int] | None:
         with self._changed:
@@ -119,10 +126,13 @@ class _Crew(Generic[J, R]):
     def _one_session(self) -> None:
         """Work until no job is at hand or the connection breaks."""
         desk: Desk[J, R] = Desk(self)
+        me = threading.current_thread()
+        self._arriving.add(me)
         try:
             with self._pool.session() as session:
                 with self._changed:
                     self._sessions.add(session)
+                self._arriving.discard(me)
                 try:
                     self._work(session, desk)
                 finally:
@@ -131,6 +141,8 @@ class _Crew(Generic[J, R]):
         except ConnectionLost as error:
             if not self._over:
                 desk.drop(error)
+        finally:
+            self._arriving.discard(me)
 
 
 def work_off(
