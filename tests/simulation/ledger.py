@@ -74,6 +74,11 @@ class Ledger:
         if not self._is_unsure(path):
             self.deleted.add((path, content))
 
+    def touched(self, path: str, content: bytes) -> None:
+        """Somebody gave a new time to `content`."""
+        if self._is_unsure(path):
+            self.deleted.discard((path, content))
+
     def _is_unsure(self, path: str) -> bool:
         return any(path in paths for paths in self.unsure.values())
 

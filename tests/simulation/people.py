@@ -146,8 +146,10 @@ class Person:
                 self.delete(other)
 
     def _touch(self, path: str) -> None:
-        if self._kind(path) is Kind.FILE:
+        content = self._content(path)
+        if content is not None and self._kind(path) is Kind.FILE:
             self._place.touch(path)
+            self._ledger.touched(path, content)
 
     def _chmod(self, path: str, mode: str) -> None:
         if self._kind(path) is Kind.FILE:

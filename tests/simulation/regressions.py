@@ -612,6 +612,14 @@ _TEXTS = {
         a sync unanswered 11
         a delete d
     """,
+    "a deletion came back, for who had just been sent the file, and was cut off, touched it": """
+        nodes=ab hubs=yes
+        a write d/f 1
+        a sync2
+        a sync meanwhile 9 hub2 rmtree d/f
+        a sync2 meanwhile 3 b sync torn 11
+        b touch d/f
+    """,
     "a stamp counted as settled, for what lay under it had only been touched in that minute": """
         nodes=ab tick=60000
         b write g 1
