@@ -371,18 +371,6 @@ class TestBrokenConnections:
                 assert 20 == len(list(remote.listings([f"{number}" for number in range(20)])))
             assert time.monotonic() - began < 30.0
 
-    def test_a_server_that_reads_too_early(self, root: Path) -> None:
-        """Where 125 has told that data connections are watched all the time, the next content waits for the reply."""
-        (root / "a").write_text("a")
-        with running(root) as server, FtpRemote.open(server.location()) as remote:
-            for number in range(3):
-                remote.expect_write()
-                remote.rename([("a", "b") if (root / "a").exists() else ("b", "a")])
-                time.sleep(0.05)  # the connection comes about
-                remote.append("log", b"%d" % number)
-        assert "012" == (root / "log").read_text()
-        assert remote._manners.watches_data
-
     @pytest.mark.parametrize("age", [0.0, 11.0])
     def test_nothing_comes_between_an_offset_and_its_transfer(
         self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float

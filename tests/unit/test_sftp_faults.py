@@ -351,6 +351,7 @@ def test_what_is_appended_to_is_open_already(served: Path) -> None:
     with running(served) as server, SftpRemote.open(server.location()) as remote:
         remote.expect_write("log")
         remote.rename([("a", "b")])
+        remote.stat([""])  # after all that was sent before
         server.requests.clear()
         remote.append("log", b"2")
         assert [Op.WRITE, Op.FSTAT, Op.CLOSE] == [op for op, _path in server.requests]

@@ -1,8 +1,6 @@
 """Data connections: how they come about (EPSV, PASV, EPRT, PORT), what goes through them, how they end."""
 
 import contextlib
-import errno
-import os
 import selectors
 import socket
 import ssl
@@ -52,15 +50,14 @@ class Harbour:
 class DataConnections:
     """The data connections of one control connection, one after another.
 
-    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer. The connection
-    is begun as soon as the server has said where to: when the transfer's command goes out, it may have come about.
+    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer. Only then it is
+    connected: a connection that nobody uses after all may meet the next listener on its port, behind a proxy.
     """
 
     def __init__(self, harbour: Harbour) -> None:
         self._harbour = harbour
         self._listener: socket.socket | None = None
         self._port: int | None = None
-        self._begun: socket.socket | None = None
         self._since: float | None = None
         """When it was prepared."""
         self._transfer: Transfer | None = None
@@ -75,10 +72,9 @@ class DataConnections:
     def close(self) -> None:
         """Forget what was prepared."""
         self._port = self._since = None
-        for sock in (self._listener, self._begun):
-            if sock is not None:
-                sock.close()
-        self._listener = self._begun = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     @property
     def is_ready(self) -> bool:
@@ -114,26 +110,10 @@ class DataConnections:
     def _take(self, reply: Reply) -> bool:
         if not self._harbour.active:
             self._port = extended_port(reply) or passive_port(reply)
-            self._begin()
         elif not reply.ok:
             return False
         self._since = time.monotonic() if self._port is not None or self._harbour.active else None
         return self._since is not None
-
-    def _begin(self) -> None:
-        """Begin to connect, without waiting for it; what is wrong shows when the connection is needed."""
-        if self._port is None:
-            return
-        with contextlib.suppress(OSError):
-            family, kind, _, _, address = socket.getaddrinfo(
-                self._harbour.control.there, self._port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-            )[0]
-            sock = socket.socket(family, kind)
-            sock.setblocking(False)
-            if sock.connect_ex(address) in (0, errno.EINPROGRESS):
-                self._begun = sock
-            else:
-                sock.close()
 
     def open(self, command: str) -> "Transfer":
         """Send the command of a transfer (RETR, STOR, ...) and connect, both at once.
@@ -172,9 +152,6 @@ class DataConnections:
         if self._listener is not None:
             self._wait_for_server(self._listener)
             sock, _address = self._listener.accept()
-        elif self._begun is not None:
-            _wait_for_connection(self._begun, self._harbour.timeout)
-            sock, self._begun = self._begun, None
         else:
             sock = socket.create_connection((self._harbour.control.there, self._port), self._harbour.timeout)
         sock.settimeout(self._harbour.timeout)
@@ -196,17 +173,6 @@ class DataConnections:
                 if control.peek().refused:
                     raise RefusedError(control.reply())
                 selector.unregister(control)
-
-
-def _wait_for_connection(sock: socket.socket, timeout: float) -> None:
-    """Until a connection that was begun has come about. Raises OSError where it has not."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock, selectors.EVENT_WRITE)
-        if not selector.select(timeout):
-            raise TimeoutError("timed out")
-    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, os.strerror(error))
 
 
 class Transfer:
