@@ -385,7 +385,6 @@ class Fence:
         taken away."""
         pairs = [(path, self.displaced(path)) for path in paths]
         kept = [new for _, new in pairs]
-        self._remote.expect_write(self.appends_to)
         renamed, looks = self._remote.together([Rename(pairs), Stat(kept)])
         problems = [outcome if isinstance(outcome, Problem) else None for outcome in renamed]
         self._inside.update(new for new, problem in zip(kept, problems, strict=True) if not _is_undone(problem))
@@ -397,7 +396,6 @@ class Fence:
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         """Renames under the lock. Raises LockLostError where the folder was taken away."""
-        self._remote.expect_write(self.appends_to)
         problems = self._rename_again(pairs, self._remote.rename(pairs))
         for (old, new), problem in zip(pairs, problems, strict=True):
             if problem is None:

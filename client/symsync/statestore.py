@@ -417,6 +417,8 @@ class HubStore:
     def folder(self) -> StateFolder:
         """What the state folder holds, found by listing it. Raises HubError where that can't be told."""
         (listing,) = self._remote.listings([STATE_DIR])
+        if listing.problem is not None and listing.problem.reason is not Reason.ABSENT:
+            (listing,) = self._remote.listings([STATE_DIR])  # another node may have made it in this very moment
         if listing.problem is not None:
             if listing.problem.reason is Reason.ABSENT:
                 return StateFolder()

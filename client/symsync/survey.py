@@ -310,7 +310,6 @@ class _Survey:
         remembered: dict[str, Other] = {}
         if not wanted and state is not None and _is_all_there(state, here, there) and self._is_known(pairing.folder):
             return met, {}, {copy for other in met.others.values() for copy in other.copies}
-        self._remote.expect_write()  # what was found seems to need a run
         for name, size in sorted(self._hubs.folder().sizes.items()):
             if same_name(name, self._settings.node):
                 continue

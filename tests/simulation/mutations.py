@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, REGRESSIONS
 from symsync import local_files
 from symsync.core import conflicts
 from symsync.core.compare import Base
@@ -293,17 +294,7 @@ MUTATIONS: dict[str, Mutation] = {
         "each attempt of a run has a staging folder and a lock of its own",
         {"symsync.session._labels": itertools.repeat},
         "overrun",
-        """
-            nodes=ab disk=yes
-            hub write d/e/f 1
-            b swap
-            a sync
-            b unpack d/e/f 5
-            b sync
-            b write d/e/f 6
-            a swap cut 9
-            world together 526 a sync | b sync | a swap short 9
-        """,
+        str(REGRESSIONS[ANOTHER_ATTEMPTS_LOCK]),
     ),
     "put-back": Mutation(
         "what a dead run displaced and did not replace is put back",

@@ -2,6 +2,10 @@
 
 from simulation.history import History
 
+ANOTHER_ATTEMPTS_LOCK = (
+    "a run took the lock that its attempt before could not leave for its own, and put what that had sent"
+)
+
 _TEXTS = {
     "a sleeper that woke up wrote its own identity over the hub's": """
         nodes=cd tick=0 times=yes modes=yes appends=yes replaces=yes
@@ -637,7 +641,7 @@ _TEXTS = {
         a write f 2
         world together 70 a sync | b sync
     """,
-    "a run took the lock that its attempt before could not leave for its own, and put what that had sent": """
+    ANOTHER_ATTEMPTS_LOCK: """
         nodes=ab disk=yes
         hub write d/e/f 1
         b swap

@@ -15,7 +15,7 @@ from symsync import session
 from symsync.core.values import Found, Listing, Problem, Reason
 from symsync.events import Audience
 from symsync.remotes.base import Attributes, Fetch, Fetched, Store, Stored
-from symsync.remotes.ftp import FtpRemote, Way, data
+from symsync.remotes.ftp import FtpRemote, Way
 from symsync.remotes.location import Tls
 from symsync.settings import Settings
 from symsync_protocol.errors import HubError, HubRefused, HubUnreachable
@@ -298,33 +298,6 @@ class TestBrokenConnections:
                 assert expected == sent[-len(expected) :]
             assert "amoremore" == (root / "b").read_text()
 
-    def test_a_write_is_prepared_once(self, root: Path, tmp_path: Path) -> None:
-        """What was prepared along with the end of an upload, or with a look, is there when the write comes."""
-        (tmp_path / "x").write_text("x")
-        (root / "a").write_text("a")
-        with running(root) as server, FtpRemote.open(server.location()) as remote:
-            for before in (lambda: list(remote.store([Store(tmp_path / "x", "x")])), lambda: remote.stat(["x"])):
-                remote.expect_write()
-                before()
-                server.commands.clear()
-                remote.expect_write()
-                remote.rename([("a", "b") if (root / "a").exists() else ("b", "a")])
-                remote.append("log", b"more")
-                assert ["RNFR", "RNTO", "APPE"] == [line.split(" ")[0] for line in server.commands]
-            assert "moremore" == (root / "log").read_text()
-
-    def test_what_is_prepared_gets_old(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Servers don't wait for a data connection for ever."""
-        (root / "a").write_text("a")
-        monkeypatch.setattr(data, "READY_SECONDS", 0.0)
-        with running(root) as server, FtpRemote.open(server.location()) as remote:
-            remote.expect_write()
-            remote.rename([("a", "b")])
-            remote.append("b", b"more")
-            sent = [line.split(" ")[0] for line in server.commands]
-            assert ["RNFR", "RNTO", "EPSV", "EPSV", "APPE"] == sent[-5:]
-        assert "amore" == (root / "b").read_text()
-
     def test_a_prepared_connection_that_breaks(self, root: Path) -> None:
         """One that does not come about is told as such, and the next one is another."""
         (root / "a").write_text("a")
@@ -370,34 +343,6 @@ class TestBrokenConnections:
             with FtpRemote.open(server.location(timeout=60.0)) as remote:
                 assert 20 == len(list(remote.listings([f"{number}" for number in range(20)])))
             assert time.monotonic() - began < 30.0
-
-    @pytest.mark.parametrize("age", [0.0, 11.0])
-    def test_nothing_comes_between_an_offset_and_its_transfer(
-        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float
-    ) -> None:
-        """However long it takes to read what is there already: some servers forget REST over any other command."""
-        (root / "f").write_bytes(b"0123456789")
-        (tmp_path / "f").write_bytes(b"01234")
-        moved = 0.0
-
-        def monotonic() -> float:
-            return time.perf_counter() + moved
-
-        class Forgets(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
-            def ftp_REST(self, line: str) -> None:  # noqa: N802  # pyftpdlib's naming
-                nonlocal moved
-                moved += age
-                super().ftp_REST(line)
-
-            def ftp_EPSV(self, line: str) -> None:  # noqa: N802  # pyftpdlib's naming
-                self._restart_position = 0
-                super().ftp_EPSV(line)
-
-        monkeypatch.setattr(data.time, "monotonic", monotonic)
-        with running(root, handler=Forgets) as server, FtpRemote.open(server.location()) as remote:
-            (outcome,) = remote.fetch([Fetch("f", tmp_path / "f", 5)])
-        assert isinstance(outcome, Fetched)
-        assert b"0123456789" == (tmp_path / "f").read_bytes()
 
     @pytest.mark.parametrize("breaks", [1, 4, 5])
     def test_transfers_are_tried_again(self, root: Path, tmp_path: Path, breaks: int) -> None:

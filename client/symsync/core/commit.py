@@ -7,7 +7,7 @@ from symsync.core.compare import Base
 from symsync.core.modes import Status
 from symsync.core.steps import Adjust, Decision, Done, Move, Outcome, Remove, Then, Transfer
 from symsync.core.values import Found, Side
-from symsync_protocol.stamps import SECOND, Kind, Stamp, same
+from symsync_protocol.stamps import Kind, Stamp, same
 from symsync_protocol.state import Conflict, Copy, Entry, Version
 
 
@@ -105,11 +105,8 @@ def _foreign(decision: Decision) -> bool:
     before, conflict = decision.pair.before, decision.pair.conflict
     recorded = before.there if before else conflict.there.stamp if conflict else None
     found = decision.pair.there.found
-    # Under another stamp than the recorded one it was read; where the tick is long, an edit in it is likely.
-    read = (
-        found is not None and found.stamp.tick_ns > SECOND and recorded is not None and not same(recorded, found.stamp)
-    )
-    doubtful = recorded is not None and (not recorded.settled or read)
+    read = recorded is not None and found is not None and not same(recorded, found.stamp)
+    doubtful = read or (recorded is not None and not recorded.settled)
     seen_anew = decision.pair.there.status is Status.CHANGED or doubtful
     return seen_anew and decision.pair.meta is None
 

@@ -193,7 +193,6 @@ class Execution:
                 when = self._time_for(work.decision, step)
                 yield Store(self._folder.path(step.source.path), path, when, mode, resume=name is not None)
 
-        self._remote.expect_write()  # of the announcement, after the last of these
         for outcome in self._remote.store(jobs(), self._transferred):
             if not isinstance(outcome, Stored):
                 job, problem = outcome
@@ -382,7 +381,6 @@ class Execution:
                 )
         if hub is not None:
             hub.judge(targets, list(found))
-
 
     def _asked(self, also: Sequence[Question], paths: Sequence[str]) -> list[Found | Problem | None]:
         """What lies at `paths`, once what is to be renamed for the questions is."""

@@ -237,8 +237,8 @@ class Remote(ABC):
                 return self.stat(request.paths)
 
     def expect_write(self, append_to: str | None = None) -> None:  # noqa: B027 - most remotes need no preparation
-        """Something is written soon, by appending to `append_to` if that is known: what it takes in advance may go with
-        the calls before it."""
+        """The next call makes or renames something, and then a file is written, by appending to `append_to` if that is
+        known: what it takes in advance may go with the call."""
 
     def refresh(self) -> None:  # noqa: B027 - most remotes remember nothing, and have nothing to do
         """Forget what is remembered of the hub's content: the lock was just taken, and others may have changed it."""

@@ -333,10 +333,6 @@ class Session(Commands):
         AsyncChat.push(self, data.encode("utf-8", "surrogateescape"))
 
     def respond(self, resp: str, logfun: Any = logger.debug) -> None:
-        """With 125 a server says that it takes data connections as they come, and with most such servers what comes
-        before the command is lost; not here (`Data.readable`), where clients need not wait for the reply."""
-        if resp.startswith("125 Data "):
-            resp = f"150{resp[3:]}"
         self._last_response = resp
         self.push(f"{resp}\r\n")
         if logfun is not logger.debug or self._log_debug:

@@ -1,6 +1,5 @@
 """Renaming, making and removing: many commands in one write, strictly in order, each reply told as a Problem."""
 
-import collections
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import MakeDirectories, Outcomes, RemoveDirectories, Rename, Request, Stat
 from symsync.remotes.ftp.attributes import mode_line
-from symsync.remotes.ftp.errors import ConnectionLost
+from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.ftp.look import Looks, stat
 from symsync.remotes.ftp.manners import Way
 from symsync.remotes.ftp.names import Names, unsendable
@@ -71,9 +70,12 @@ def _outcome(answer: _Answer) -> Reply | Problem | None:
 
 
 def _answers(session: Session, orders: Sequence[_Order]) -> list[_Answer]:
-    """The replies to each order. What was prepared for a write is forgotten where anything was refused: nobody knows
-    when it is wanted then."""
-    replies = session.pipeline(line for order in orders if isinstance(order, tuple) for line in order)
+    """The replies to each order. What prepares a data connection may go with them, and is forgotten where anything was
+    refused: nobody knows when the next one is wanted then."""
+    lines = (line for order in orders if isinstance(order, tuple) for line in order)
+    preparing = [session.data.command()] if session.prepares else []
+    session.prepares = False
+    replies = session.control.pipeline(itertools.chain(lines, preparing))
     outcomes: list[_Answer] = []
     broken = False
     for order in orders:
@@ -87,10 +89,13 @@ def _answers(session: Session, orders: Sequence[_Order]) -> list[_Answer]:
         except ConnectionLost:
             broken = True
         outcomes.append(None if broken else answers)
-    with contextlib.suppress(ConnectionLost):  # the next to ask finds out
-        collections.deque(replies, maxlen=0)  # to its end
-    if any(not isinstance(answers, list) or any(reply.refused for reply in answers) for answers in outcomes):
-        session.data.close()
+    if preparing:
+        # Where it fails, the next transfer finds out, and says what is wrong.
+        with contextlib.suppress(ConnectionLost, RefusedError):
+            if not broken:
+                session.data.prepared(next(replies))
+        if any(not isinstance(answers, list) or any(reply.refused for reply in answers) for answers in outcomes):
+            session.data.close()
     return outcomes
 
 

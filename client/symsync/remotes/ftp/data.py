@@ -19,12 +19,6 @@ FITS_BUFFERS = 64 * 1024
 """So many bytes can be sent before the server's first reply is known: they fit into the sockets' buffers, so sending
 them can't block on a server that refused and does not read."""
 
-READY_SECONDS = 10.0
-"""For so long a data connection that was prepared is counted on: servers wait for one only so long (vsftpd: 60 s)."""
-
-_ALREADY_OPEN = 125
-"""Said by servers that accept data connections as they come; others accept them when they are wanted, and say 150."""
-
 _NO_SECURE_DATA = (425, 522)
 """With which servers refuse a data connection whose TLS session is not the one of the control connection."""
 
@@ -50,16 +44,13 @@ class Harbour:
 class DataConnections:
     """The data connections of one control connection, one after another.
 
-    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer. Only then it is
-    connected: a connection that nobody uses after all may meet the next listener on its port, behind a proxy.
+    `command()` goes out in any batch, its reply goes to `prepared()`; then `open()` starts a transfer.
     """
 
     def __init__(self, harbour: Harbour) -> None:
         self._harbour = harbour
         self._listener: socket.socket | None = None
         self._port: int | None = None
-        self._since: float | None = None
-        """When it was prepared."""
         self._transfer: Transfer | None = None
 
     def abort(self) -> None:
@@ -71,15 +62,10 @@ class DataConnections:
 
     def close(self) -> None:
         """Forget what was prepared."""
-        self._port = self._since = None
+        self._port = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a data connection is prepared, so lately that the server will still know of it."""
-        return self._since is not None and time.monotonic() < self._since + READY_SECONDS
 
     def command(self) -> str:
         """The command that prepares the next data connection."""
@@ -108,32 +94,25 @@ class DataConnections:
             raise RefusedError(reply)
 
     def _take(self, reply: Reply) -> bool:
-        if not self._harbour.active:
-            self._port = extended_port(reply) or passive_port(reply)
-        elif not reply.ok:
-            return False
-        self._since = time.monotonic() if self._port is not None or self._harbour.active else None
-        return self._since is not None
+        if self._harbour.active:
+            return reply.ok
+        self._port = extended_port(reply) or passive_port(reply)
+        return self._port is not None
 
     def open(self, command: str) -> "Transfer":
         """Send the command of a transfer (RETR, STOR, ...) and connect, both at once.
 
         Raises RefusedError, ConnectionLost.
         """
-        if not self.is_ready:
-            self.prepared(self._harbour.control.ask(self.command()))
-        return self.open_at_once(command)
-
-    def open_at_once(self, command: str) -> "Transfer":
-        """The same over what was prepared, however long ago, for a transfer whose offset was told: some servers forget
-        it over any other command."""
         control = self._harbour.control
-        if self._since is None:
+        port, self._port = self._port, None
+        if port is None and self._listener is None:
             self.prepared(control.ask(self.command()))
+            port, self._port = self._port, None
         control.send(command)
         self._transfer = transfer = Transfer(self._harbour)
         try:
-            transfer.connect(self._connect)
+            transfer.connect(self._connect, port)
         finally:
             self.close()
         return transfer
@@ -141,19 +120,19 @@ class DataConnections:
     def resume(self, command: str, offset: int) -> "Transfer":
         """Like `open`, for a transfer that begins at `offset`. Raises RefusedError where the server can't do that."""
         control = self._harbour.control
-        if not self.is_ready:
+        if self._port is None and self._listener is None:
             self.prepared(control.ask(self.command()))
-        reply = control.ask(f"REST {offset}")
+        reply = control.ask(f"REST {offset}")  # right before its command, for some servers forget it over any other
         if not reply.more:
             raise RefusedError(reply)
-        return self.open_at_once(command)
+        return self.open(command)
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, port: int | None) -> socket.socket:
         if self._listener is not None:
             self._wait_for_server(self._listener)
             sock, _address = self._listener.accept()
         else:
-            sock = socket.create_connection((self._harbour.control.there, self._port), self._harbour.timeout)
+            sock = socket.create_connection((self._harbour.control.there, port), self._harbour.timeout)
         sock.settimeout(self._harbour.timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -187,11 +166,11 @@ class Transfer:
         self._closing: Reply | None = None
         self._started = False
 
-    def connect(self, connector: Callable[[], socket.socket]) -> None:
+    def connect(self, connector: Callable[[int | None], socket.socket], port: int | None) -> None:
         """Make the data connection. Raises RefusedError where the server refused the transfer instead."""
         harbour = self._harbour
         try:
-            sock = connector()
+            sock = connector(port)
             try:
                 if harbour.encryption is not None:
                     sock = harbour.encryption.wrap_data(sock, harbour.control, harbour.timeout)
@@ -219,20 +198,11 @@ class Transfer:
             return
         reply = self._harbour.control.reply()
         if reply.preliminary:
-            self._preliminary(reply)
             self._started = True
             return
         self._end(reply)
         if reply.refused:
             raise RefusedError(reply)
-
-    def sends_early(self, size: int) -> bool:
-        """Whether so many bytes may be sent before the server says that the transfer runs. Not where it watches data
-        connections before it knows of any transfer (pyftpdlib: what comes too early is lost)."""
-        return size <= FITS_BUFFERS and not self._harbour.manners.watches_data
-
-    def _preliminary(self, reply: Reply) -> None:
-        self._harbour.manners.watches_data |= reply.code == _ALREADY_OPEN
 
     def _end(self, reply: Reply) -> None:
         """The server's last word on this transfer. Closed only now: what the server sent and nobody read (TLS tickets)
@@ -282,9 +252,7 @@ class Transfer:
                 sock.shutdown(socket.SHUT_WR)
         while self._closing is None:
             reply = self._harbour.control.reply()
-            if reply.preliminary:
-                self._preliminary(reply)
-            else:
+            if not reply.preliminary:
                 self._end(reply)
         return self._closing
 

@@ -72,8 +72,7 @@ def _fetch(session: Session, job: Fetch, arrived: dict[Fetch, int], progress: Pr
         with open_target(job.target, start.offset, digest) as target:
             received = arrived[job] = start.offset
             if not start.offset or start.offset != start.size:
-                begin = session.data.open_at_once if start.offset else session.data.open
-                transfer = begin(f"RETR {session.place(job.path)}")
+                transfer = session.data.open(f"RETR {session.place(job.path)}")
                 for block in transfer.receive():
                     target.write(block)
                     digest.update(block)
@@ -104,8 +103,7 @@ def read_bytes(session: Session, path: str, offset: int, limit: int | None) -> b
     if start.size is not None and offset >= start.size:
         return b""
     end = None if limit is None else offset - start.offset + limit
-    begin = session.data.open_at_once if start.offset else session.data.open
-    transfer = begin(f"RETR {session.place(path)}")
+    transfer = session.data.open(f"RETR {session.place(path)}")
     data = bytearray()
     for block in transfer.receive():
         data += block

@@ -116,7 +116,7 @@ class Looks:
 def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     """Each path's entry, None where there is certainly nothing, a Problem where that can't be told."""
     looks = Looks.at(session, paths)
-    replies = session.pipeline(command for group in looks.orders for command in group)
+    replies = session.control.pipeline(command for group in looks.orders for command in group)
     answers = [[next(replies) for _ in group] for group in looks.orders]
     collections.deque(replies, maxlen=0)  # to its end
     found: dict[str, Look] = {path: problem for path in paths if (problem := unsendable(path))}

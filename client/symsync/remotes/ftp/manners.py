@@ -58,8 +58,6 @@ class Manners:
         self.appends = True
         self.resumes = True
         """Whether STOR can begin in the middle of a file (REST)."""
-        self.watches_data = False
-        """Whether it reads data connections before it knows of any transfer: what comes too early is lost there."""
         self.uniques: dict[str, str] = {}
         """What MLSD tells of directories in its `unique` fact: shows a link that leads back up."""
         self._time_commands = list(TimeCommand)

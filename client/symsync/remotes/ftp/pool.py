@@ -77,7 +77,6 @@ class Pool:
             if keep:
                 session.rest()
                 self._idle.append(session)
-                self._idle.sort(key=lambda one: one.data.is_ready)  # those come first for whom a write is prepared
             self._changed.notify_all()
         if not keep:
             session.close()

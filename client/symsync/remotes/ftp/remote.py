@@ -1,6 +1,6 @@
 """The FTP remote: everything in this package behind the one interface."""
 
-import threading
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -39,12 +39,12 @@ T = TypeVar("T")
 class FtpRemote(Remote):
     """A directory on an FTP server, plain (RFC 959) or encrypted (RFC 4217). `open` makes one."""
 
-    def __init__(self, location: Location, pool: Pool, manners: Manners, write_expected: threading.Event) -> None:
+    def __init__(self, location: Location, pool: Pool, manners: Manners) -> None:
         self._location = location
         self._pool = pool
         self._manners = manners
         self._names = Names(ways.list_one)
-        self._write_expected = write_expected
+        self._expects_write = False
 
     @classmethod
     def open(
@@ -58,10 +58,9 @@ class FtpRemote(Remote):
         """Connect and log in. With `create` a missing `location.directory` is made. `way` forces how directories are
         listed, which is else found by trying. Raises HubUnreachable, HubRefused."""
         manners = Manners(way)
-        expected = threading.Event()
-        gate = Gate(location, manners, Throttle(location.bandwidth), conversation, expected, create)
+        gate = Gate(location, manners, Throttle(location.bandwidth), conversation, create)
         pool = Pool(gate.open, location.connections)
-        remote = cls(location, pool, manners, expected)
+        remote = cls(location, pool, manners)
         try:
             remote._find_way()
         except BaseException:
@@ -107,19 +106,30 @@ class FtpRemote(Remote):
         return work_off(self._pool, jobs, storer(self._names, progress), lost_store)
 
     def expect_write(self, append_to: str | None = None) -> None:
-        del append_to  # nothing depends on it
-        self._write_expected.set()
+        del append_to  # any write takes a data connection
+        self._expects_write = True
+
+    @contextlib.contextmanager
+    def _before_write(self) -> Iterator[Session]:
+        """A session that prepares a data connection along with what it is told now, where a write is expected. It is
+        the one that the next caller gets, for it was used last."""
+        with self._pool.session() as session:
+            session.prepares, self._expects_write = self._expects_write, False
+            try:
+                yield session
+            finally:
+                session.prepares = False
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.rename(session, self._names, pairs)
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.make_directories(session, self._names, paths, mode)
 
     def together(self, requests: Sequence[Request]) -> list[Outcomes]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.together(session, self._names, requests)
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
@@ -130,7 +140,7 @@ class FtpRemote(Remote):
             return changes.remove_files(session, paths)
 
     def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
-        with self._pool.session() as session:
+        with self._before_write() as session:
             return changes.remove_directories(session, paths)
 
     def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:

@@ -4,14 +4,13 @@ import ipaddress
 import itertools
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from symsync.remotes.ftp.control import Control
 from symsync.remotes.ftp.data import DataConnections, Harbour
-from symsync.remotes.ftp.errors import ConnectionLost, NoRoom, RefusedError
+from symsync.remotes.ftp.errors import ConnectionLost, NoRoom
 from symsync.remotes.ftp.manners import Manners
 from symsync.remotes.ftp.replies import Reply, working_directory
 from symsync.remotes.ftp.tls import Encryption, UnknownCertificate
@@ -30,12 +29,13 @@ _WISHES = ("OPTS UTF8 ON", "OPTS MLST type;size;modify;unix.mode;unique;", "TYPE
 class Session:
     """One logged-in connection. Paths given to it are relative to the hub's root, as everywhere."""
 
-    def __init__(self, control: Control, harbour: Harbour, root: str, write_expected: threading.Event) -> None:
+    def __init__(self, control: Control, harbour: Harbour, root: str) -> None:
         self.control = control
         self.data = DataConnections(harbour)
         self.manners = harbour.manners
         self.throttle = harbour.throttle
-        self._write_expected = write_expected
+        self.prepares = False
+        """Whether the next orders bring along what prepares a data connection."""
         self._root = root
         self._last_used = time.monotonic()
 
@@ -44,31 +44,6 @@ class Session:
         if not path:
             return self._root
         return f"{self._root.rstrip('/')}/{path}"
-
-    def pipeline(self, commands: Iterable[str]) -> Iterator[Reply]:
-        """As the control connection's, with what `preparing` gives going along."""
-        lines = list(commands)
-        preparing = self.preparing() if lines else []
-        replies = self.control.pipeline([*lines, *preparing])
-        yield from itertools.islice(replies, len(lines))
-        for reply in replies:
-            self.prepared(reply)
-
-    def preparing(self) -> list[str]:
-        """The command that prepares a data connection, to be sent along with others where a write is expected and
-        nothing is prepared. Its reply goes to `prepared`."""
-        if not self._write_expected.is_set():
-            return []
-        self._write_expected.clear()
-        return [] if self.data.is_ready else [self.data.command()]
-
-    def prepared(self, reply: Reply) -> None:
-        """Take in the reply to what prepares a data connection. Where that was refused, the next transfer asks again,
-        and reports what is wrong."""
-        try:
-            self.data.prepared(reply)
-        except RefusedError:
-            self.data.close()
 
     def rest(self) -> None:
         """Called when nobody uses it any more for now."""
@@ -99,8 +74,6 @@ class Gate:
     manners: Manners
     throttle: Throttle
     conversation: Callable[[str], None] | None
-    write_expected: threading.Event
-    """Set where the data connection of a write may be prepared along with any commands of any session."""
     create: bool = False
     encryption: Encryption | None = None
     root: str | None = None
@@ -139,7 +112,7 @@ class Gate:
             harbour = Harbour(
                 control, self.manners, self.throttle, self.encryption, self.location.active, self.location.timeout
             )
-            session = Session(control, harbour, self._enter(control), self.write_expected)
+            session = Session(control, harbour, self._enter(control))
         except BaseException:
             control.close()
             raise

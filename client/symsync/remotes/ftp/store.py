@@ -18,7 +18,7 @@ from symsync.local_files import blocks, open_unchanged, problem_of_transfer
 from symsync.remotes.base import Progress, Store, Stored
 from symsync.remotes.ftp.attributes import mode_line, settle_time, time_line
 from symsync.remotes.ftp.crew import Desk
-from symsync.remotes.ftp.data import Transfer
+from symsync.remotes.ftp.data import FITS_BUFFERS, Transfer
 from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
 from symsync.remotes.ftp.look import is_absent, look_commands, seen, stat
 from symsync.remotes.ftp.names import Names, unsendable
@@ -151,7 +151,7 @@ def _send_from(session: Session, job: Store, source: io.FileIO, offset: int, pro
     source.seek(offset)
     command = f"STOR {session.place(job.path)}"
     transfer = session.data.resume(command, offset) if offset else session.data.open(command)
-    if not transfer.sends_early(expected):
+    if expected > FITS_BUFFERS:
         transfer.start()
     try:
         count = _pour(source, expected - offset, transfer, session.throttle.block, digest.update, progress)
@@ -187,7 +187,7 @@ def _verify(session: Session, job: Store, sent: _Sent, desk: Desk[Store, Outcome
     following = desk.take()
     setting_time = _time_setting(session, job)
     setting_mode = [mode_line(session, job.path, job.mode)] if job.mode is not None and manners.sets_modes else []
-    preparing = [session.data.command()] if following is not None else session.preparing()
+    preparing = [session.data.command()] if following is not None else []
     looking = look_commands(session, job.path)
     replies = iter(control.batch(*setting_time, *setting_mode, *looking, *preparing))
     time_replies = [next(replies) for _line in setting_time]
@@ -196,7 +196,7 @@ def _verify(session: Session, job: Store, sent: _Sent, desk: Desk[Store, Outcome
         manners.sets_modes = False
     looked = [next(replies) for _line in looking]
     for reply in replies:
-        session.prepared(reply)
+        _prepare(session, reply)
     found = seen(job.path, looked)
     if job.mtime_ns is not None and time_replies and not manners.time_proven:
         found = settle_time(session, job.path, job.mtime_ns, found, time_replies[0])
@@ -211,6 +211,13 @@ def _time_setting(session: Session, job: Store) -> list[str]:
     if job.mtime_ns is None or command is None:
         return []
     return [time_line(session, command, job.path, job.mtime_ns)]
+
+
+def _prepare(session: Session, reply: Reply) -> None:
+    try:
+        session.data.prepared(reply)
+    except RefusedError:
+        session.data.close()  # the next transfer asks again, and reports what is wrong
 
 
 def _outcome(job: Store, sent: _Sent, found: Found | None, last: Reply) -> Outcome:
@@ -239,7 +246,7 @@ def store_bytes(session: Session, command: str, path: str, data: bytes) -> Reply
     if problem := unsendable(path):
         raise RefusedError(Reply(553, (problem.detail,)))
     transfer = session.data.open(f"{command} {session.place(path)}")
-    if not transfer.sends_early(len(data)):
+    if len(data) > FITS_BUFFERS:
         transfer.start()
     for start in range(0, len(data), session.throttle.block):
         if not transfer.send(data[start : start + session.throttle.block]):

@@ -66,7 +66,7 @@ def with_times(
         for entry in listing.entries
         if entry.kind is Kind.FILE and wanted(entry.path) and not unsendable(entry.path)
     ]
-    replies = session.pipeline(f"MDTM {session.place(entry.path)}" for entry in files)
+    replies = session.control.pipeline(f"MDTM {session.place(entry.path)}" for entry in files)
     exact = {entry.path: timed(entry, reply) for entry, reply in zip(files, replies, strict=True)}
     return [
         replace(listing, entries=tuple(exact.get(entry.path, entry) for entry in listing.entries))

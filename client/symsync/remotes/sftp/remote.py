@@ -2,7 +2,6 @@
 
 import contextlib
 import queue
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -36,10 +35,6 @@ from symsync_protocol.names import shown
 
 R = TypeVar("R")
 
-_OPEN_SECONDS = 10.0
-"""For so long a file that was opened in advance is appended to: where a server knows no APPEND, its size of then
-counts."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
@@ -47,15 +42,10 @@ class _Opening:
 
     path: str
     session: Session
-    begun: float = field(default_factory=time.time)  # which goes on while the computer sleeps
     ended: "queue.SimpleQueue[Task[small.Opened]]" = field(default_factory=queue.SimpleQueue)
 
     def begin(self) -> None:
         self.session.line.start(small.open_to_append(self.session, self.path, make=False), self.ended.put)
-
-    def is_of_use(self, session: Session) -> bool:
-        """Whether it belongs to this session, and was begun so lately that the file will still be as it was."""
-        return self.session is session and 0 <= time.time() - self.begun < _OPEN_SECONDS
 
     def result(self) -> small.Opened | None:
         """None where it could not be opened: whoever appends finds out why."""
@@ -181,12 +171,9 @@ class SftpRemote(Remote):
         """Do something; what is to be appended to soon is opened in the same breath."""
         path, self._append_expected = self._append_expected, None
         session = self._link.session()
-        wanted = path is not None and not (
-            self._opening is not None and self._opening.path == path and self._opening.is_of_use(session)
-        )
         ended: queue.SimpleQueue[Task[R]] = queue.SimpleQueue()
         session.line.start(act(session), ended.put)
-        if path is not None and wanted:
+        if path is not None:
             self._close_opened()
             self._opening = _Opening(path, session)
             self._opening.begin()
@@ -194,7 +181,7 @@ class SftpRemote(Remote):
 
     def _take_opened(self, path: str, session: Session) -> small.Opened | None:
         """The file at `path`, if it was opened in advance and still is."""
-        if self._opening is None or self._opening.path != path or not self._opening.is_of_use(session):
+        if self._opening is None or self._opening.path != path or self._opening.session is not session:
             self._close_opened()
             return None
         opening, self._opening = self._opening, None
