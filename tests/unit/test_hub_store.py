@@ -1,5 +1,6 @@
 """The hub's state folder, seen in odd moments."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -27,7 +28,7 @@ class _Refuses(MemoryRemote):
 
 def test_a_folder_that_is_made_in_this_very_moment() -> None:
     """Another node makes it between two looks: that it could not be listed at first is no reason to stop."""
-    hub = MemoryHub()
+    hub = MemoryHub(time.time_ns)
     MemoryRemote(hub).make_directories([STATE_DIR])
     assert {} == HubStore(_Refuses(hub, 1)).folder().sizes
     with pytest.raises(HubError, match="can't be listed: no"):
