@@ -104,7 +104,8 @@ class _Survey:
         told_here, told_there = _told_links(base, here, Side.HERE), _told_links(base, there, Side.THERE)
         pairs = compare(base, here, there, Learnt(told_here, told_there, known), left_out)
         began = self._let_hub_tick(pairs)
-        asked = questions(pairs, one_way=one_way(settings.mode), size_only=settings.size_only)
+        gone = self._gone_copies(there)
+        asked = questions(pairs, one_way=one_way(settings.mode), size_only=settings.size_only, gone=gone)
         if asked.here or asked.there:
             ours, failed = self._folder.digests(here.entries[path] for path in sorted(asked.here))
             self._problems += _at(Side.HERE, failed)
@@ -306,6 +307,7 @@ class _Survey:
             or self._remote.traits.hides_dots
             or _news(state, here, Side.HERE)
             or _news(state, there, Side.THERE)
+            or any(path not in there.entries for other in met.others.values() for path in other.copies)
         )
         remembered: dict[str, Other] = {}
         if not wanted and state is not None and _is_all_there(state, here, there) and self._is_known(pairing.folder):
@@ -331,6 +333,12 @@ class _Survey:
         self._refuse_cycles()
         copies = {copy for other in remembered.values() for copy in other.copies}
         return replace(met, others=remembered), _knowledge(self._others, there), copies
+
+    def _gone_copies(self, there: Scan) -> list[Stamp]:
+        """The stamps of the copies of others' conflicts that do not lie on the hub any more."""
+        states = [file.state for file in self._others if file.state is not None]
+        copies = [conflict.copy_here for state in states for conflict in state.conflicts.values()]
+        return [copy.stamp for copy in copies if copy and copy.stamp and copy.path not in there.entries]
 
     def _refreshed(self, name: str, old: Other | None) -> tuple[StateFile | None, bool]:
         """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node

@@ -616,6 +616,17 @@ _TEXTS = {
         a sync unanswered 11
         a delete d
     """,
+    "a copy that somebody renamed over its original on the hub, in one minute with it, was not seen by other nodes": """
+        nodes=ab tick=60000
+        b write f 1
+        hub same f 1
+        a write f 4
+        world wait 3600000
+        a sync
+        b sync
+        a take-there 0
+        b sync
+    """,
     "a deletion came back, for who had just been sent the file, and was cut off, touched it": """
         nodes=ab hubs=yes
         a write d/f 1

@@ -237,6 +237,14 @@ def asked(base: Base, here: Scan, there: Scan, learnt: Learnt = NOTHING, **how: 
     return questions(pairs, one_way=how.get("one_way", False), size_only=how.get("size_only", False))
 
 
+def test_what_has_gone_may_have_been_renamed_over_its_like() -> None:
+    """A file on the hub is read that bears the stamp of another one's copy which has gone: it may be that."""
+    pairs = compare(KNOWN, scan(OLD), scan(OLD), NOTHING)
+    for gone, expected in ((stamp("new", 1), {"f"}), (stamp("new", 2), set()), (stamp("longer", 1), set())):
+        assert expected == questions(pairs, one_way=False, size_only=False, gone=[gone]).there
+    assert set() == questions(pairs, one_way=False, size_only=True, gone=[stamp("new", 1)]).there
+
+
 def reads(here: str = "", there: str = "") -> Questions:
     return Questions(frozenset(here.split()), frozenset(there.split()))
 

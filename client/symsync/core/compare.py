@@ -198,12 +198,13 @@ class Questions:
     there: frozenset[str]
 
 
-def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Questions:
+def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool, gone: Iterable[Stamp] = ()) -> Questions:
     """Which files to read before planning: on the node whatever may only have been touched or moved, on the hub only
-    what could else be a false conflict or undo a deletion. `size_only`: equal sizes are believed, nothing is read."""
+    what could else be a false conflict or undo a deletion. `size_only`: equal sizes are believed, nothing is read.
+    `gone` are the stamps of what has gone from the hub and is in no pair: others' copies."""
     here: set[str] = set()
     there: set[str] = set()
-    gone = _gone_here(pairs)
+    gone_here = _gone_here(pairs)
     for pair in pairs:
         mine, theirs = pair.here, pair.there
         if mine.status is Status.CHANGED and mine.found and mine.digest is None:
@@ -211,7 +212,7 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Quest
             if recorded is not None:
                 if recorded.size == mine.found.stamp.size:
                     here.add(pair.path)
-            elif _is_one_of(gone, mine.found.stamp):
+            elif _is_one_of(gone_here, mine.found.stamp):
                 here.add(pair.path)
         if pair.conflict is not None and mine.found and _alike(mine.found, theirs.found):
             # Somebody may have settled it by hand: mv f.HUB f
@@ -240,27 +241,32 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool) -> Quest
         frozenset(p for p in here if _readable(regular[p].here)) | _doubtful_copies(pairs, Side.HERE),
         frozenset(p for p in there if _readable(regular[p].there))
         | _doubtful_copies(pairs, Side.THERE)
-        | (frozenset() if size_only else _doubtful_twins(pairs)),
+        | (frozenset() if size_only else _doubtful_twins(pairs, gone)),
     )
 
 
-def _doubtful_twins(pairs: Sequence[Pair]) -> frozenset[str]:
+def _doubtful_twins(pairs: Sequence[Pair], more: Iterable[Stamp]) -> frozenset[str]:
     """Files on the hub that bear the recorded stamp, which something had there, too, that has gone: it may have been
     renamed over them. Files out of one archive often have one time, but seldom one size as well; of more than
     `_TWINS` that have both none is read, for each deletion among them would read them all."""
-    gone = {key for pair in pairs if pair.there.found is None and (key := _recorded_key(pair)) is not None}
+    gone = {_recorded_key(pair) for pair in pairs if pair.there.found is None} | {_key(stamp) for stamp in more}
+    gone.discard(None)
     twins: dict[tuple[int, int], list[str]] = {}
     for pair in pairs if gone else ():
         key = _recorded_key(pair)
-        if key in gone and pair.there.found is not None and pair.there.status is Status.UNCHANGED:
+        if key is not None and key in gone and pair.there.found is not None and pair.there.status is Status.UNCHANGED:
             twins.setdefault(key, []).append(pair.path)
     return frozenset(path for paths in twins.values() if len(paths) <= _TWINS for path in paths)
 
 
 def _recorded_key(pair: Pair) -> tuple[int, int] | None:
+    stamp = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
+    return _key(stamp)
+
+
+def _key(stamp: Stamp | None) -> tuple[int, int] | None:
     """All that the stamp recorded of a file on the hub tells, None where there is none, or where an inode tells more
     (and empty files don't differ)."""
-    stamp = pair.before.there if pair.before else pair.conflict.there.stamp if pair.conflict else None
     if stamp is None or stamp.kind is not Kind.FILE or stamp.inode is not None or stamp.size == 0:
         return None
     return stamp.size, -1 if stamp.mtime_ns is None else stamp.mtime_ns // stamp.tick_ns
