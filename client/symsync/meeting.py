@@ -171,6 +171,8 @@ class _Pairer:
         if self._hub_keeps_state() and hub_state is None and unnamed:
             # Whether this is the directory that was mirrored nobody can tell: they meet now.
             ground = replace(ground, standing=Standing.FIRST, state=None)
+        if hub_file is not None and ground.standing in (Standing.OLDER, Standing.UNION):
+            hub_file = hub_file.disowned()
         if ground.standing is Standing.NORMAL and ground.state is not local and ground.state is not None:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
             journal = theirs if recovered else None

@@ -8,7 +8,6 @@ is written anew never has a size it had before, so an equal size means an equal 
 import hashlib
 import itertools
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,6 +67,11 @@ class Recorded:
     @classmethod
     def of(cls, file: StateFile) -> "Recorded":
         return cls(file.size, file.rewrites, file.base_size, file.torn)
+
+    def disowned(self) -> "Recorded":
+        """As one to be written anew, in a size that nobody remembers: it is older than what others have read, so that
+        to count on would lead to the sizes of then."""
+        return replace(self, rewrites=_first_rewrite(), torn=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -553,7 +557,7 @@ class HubStore:
 
 def _first_rewrite() -> int:
     """Where the count of rewritings begins: at random, for an earlier file of this name may have been lost."""
-    return secrets.randbelow(1 << 32)
+    return int.from_bytes(os.urandom(4), "big")
 
 
 def _worth(file: Recorded) -> bool:

@@ -532,7 +532,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "twins": Mutation(
         "what bears the stamp of a file that has gone from the hub is read",
-        {"symsync.core.compare._doubtful_twins": lambda _pairs: frozenset()},
+        {"symsync.core.compare._doubtful_twins": lambda *_: frozenset()},
         "untrue",
         """
             nodes=a

@@ -616,6 +616,18 @@ _TEXTS = {
         a sync unanswered 11
         a delete d
     """,
+    "a copy became a file, for a state on a restored hub had the size again that another node had read": """
+        nodes=abc appends=no links=no hides=yes
+        b write d 1
+        a sync
+        b sync
+        hub backup
+        a sync
+        c sync
+        hub restore
+        b write d 5
+        b sync
+    """,
     "a copy that somebody renamed over its original on the hub, in one minute with it, was not seen by other nodes": """
         nodes=ab tick=60000
         b write f 1
