@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience, Phase
-from symsync.remotes.base import MakeDirectories, Remote, RemoveDirectories, Rename, Stat
+from symsync.remotes.base import MakeDirectories, Outcomes, Remote, RemoveDirectories, Rename, Request, Stat
 from symsync.remotes.tree import below
 from symsync.retention import Retention, owner
 from symsync.statestore import HubStore
@@ -47,6 +47,9 @@ PATIENCE = 900.0
 """Seconds that a node waits for others who do show signs of life."""
 
 DISPLACED = "old"
+
+Displaced = list[tuple[Problem | None, Found | Problem | None]]
+"""Why each version could not be displaced, or what shows in its new place."""
 
 _ASIDE = "kept-"
 
@@ -380,32 +383,43 @@ class Fence:
                 raise HubRefused(f"the hub does not let us make {failed.path}: {failed.detail or failed.reason}")
             self._made.update(folders)
 
-    def displace(self, paths: Sequence[str]) -> list[tuple[Problem | None, Found | Problem | None]]:
+    def displace(self, paths: Sequence[str]) -> Displaced:
         """Rename versions into the lock's folder, and look at each there. Raises LockLostError where the folder was
         taken away."""
-        pairs = [(path, self.displaced(path)) for path in paths]
-        kept = [new for _, new in pairs]
-        renamed, looks = self._remote.together([Rename(pairs), Stat(kept)])
-        problems = [outcome if isinstance(outcome, Problem) else None for outcome in renamed]
-        self._inside.update(new for new, problem in zip(kept, problems, strict=True) if not _is_undone(problem))
-        if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
-            self.verify()
+        return self.exchange((), paths)[1]
+
+    def exchange(
+        self, pairs: Sequence[tuple[str, str]], paths: Sequence[str], first: Sequence[Request] = ()
+    ) -> tuple[list[Problem | None], Displaced, list[Outcomes]]:
+        """In one breath: what comes `first`, then the renames of `pairs`, then `displace`; what comes of each."""
+        away = [(path, self.displaced(path)) for path in paths]
+        kept = [new for _, new in away]
+        *others, outcomes, looks = self._remote.together([*first, Rename([*pairs, *away]), Stat(kept, present=True)])
+        problems = [outcome if isinstance(outcome, Problem) else None for outcome in outcomes]
+        renamed, displaced = problems[: len(pairs)], problems[len(pairs) :]
+        self._inside.update(new for new, problem in zip(kept, displaced, strict=True) if not _is_undone(problem))
+        renamed = self._rename_again(pairs, renamed)
+        self._see([*pairs, *away], [*renamed, *displaced])
         if any(isinstance(look, Problem) for look in looks):
             looks = self._remote.stat(kept)
-        return list(zip(problems, looks, strict=True))
+        return renamed, list(zip(displaced, looks, strict=True)), others
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
         """Renames under the lock. Raises LockLostError where the folder was taken away."""
         problems = self._rename_again(pairs, self._remote.rename(pairs))
+        self._see(pairs, problems)
+        return problems
+
+    def _see(self, pairs: Sequence[tuple[str, str]], problems: Sequence[Problem | None]) -> None:
+        """Keep account of what lies in the lock's folder. Raises LockLostError where that was taken away."""
         for (old, new), problem in zip(pairs, problems, strict=True):
             if problem is None:
                 self._inside.discard(old)
                 self._passing.discard(old)
-            if new.startswith(f"{self._held}/{DISPLACED}/") and not _is_undone(problem):
+            if new.startswith(f"{self._held}/{DISPLACED}/") and new not in self._inside and not _is_undone(problem):
                 self._passing.add(new)
         if any(problem is not None and problem.reason in (Reason.ABSENT, Reason.LOST) for problem in problems):
             self.verify()
-        return problems
 
     def _rename_again(
         self, pairs: Sequence[tuple[str, str]], problems: Sequence[Problem | None]

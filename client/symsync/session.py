@@ -314,7 +314,7 @@ class _Session:
         file = pairing.hub_file
         announced: Question | None = None
         if fence is not None and self._records_on_hub:
-            file, announced = self._announce(store, pairing, view, generation, fence)
+            file, announced = self._announce(store, pairing, view, generation, fence, execution)
         self._introduce(pairing)
         copies = _copies([decision for decision in view.decisions if decision.touches], Side.HERE)
         if copies:  # other nodes, whose hub this directory is, must not take them for files
@@ -378,14 +378,22 @@ class _Session:
             raise _Overtaken("another node, whose hub this directory is, has just given it an identity; run again")
 
     def _announce(
-        self, store: HubStore, pairing: Pairing, view: View, generation: Generation, fence: Fence
+        self,
+        store: HubStore,
+        pairing: Pairing,
+        view: View,
+        generation: Generation,
+        fence: Fence,
+        execution: Execution,
     ) -> tuple[Recorded, Question]:
         """Under the lock, before anything is done: who we are, which paths we touch, which copies we will make; and
-        what is still to be asked about that."""
+        what is still to be asked about that. What can be looked at before goes with it."""
         if pairing.new_hub:
             self._name_hub(store, pairing, fence)
         intent = Intent(generation, *_announcement(view.decisions))
-        file, written = store.announce(self._settings.node, intent, pairing.hub_state, pairing.hub_file)
+        held, lying = pairing.hub_state, pairing.hub_file
+        file, written, looks = store.announce(self._settings.node, intent, held, lying, execution.ahead())
+        execution.seen_ahead(looks)
         return file, replace(written, answer=_or_overtaken(written.answer))
 
     def _name_hub(self, store: HubStore, pairing: Pairing, fence: Fence) -> None:

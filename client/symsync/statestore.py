@@ -20,7 +20,7 @@ import msgpack
 
 from symsync.core.generations import Journal
 from symsync.core.values import Found, Problem, Reason
-from symsync.remotes.base import Remote
+from symsync.remotes.base import Outcomes, Remote
 from symsync_protocol.errors import HubError, HubRefused, NodeError, StateDamaged, StateTooNew
 from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, RUN_LOCK_FILE, STATE_DIR, basename, is_safe
 from symsync_protocol.stamps import Kind
@@ -471,25 +471,26 @@ class HubStore:
         return f"{STATE_DIR}/{node}" if file is not None and not file.torn and self.appends else None
 
     def announce(
-        self, node: str, intent: Intent, held: PairState | None, file: Recorded | None
-    ) -> tuple[Recorded, Question]:
-        """Append `intent` to the node's state file, which is made where there is none.
+        self, node: str, intent: Intent, held: PairState | None, file: Recorded | None, paths: Sequence[str] = ()
+    ) -> tuple[Recorded, Question, Outcomes]:
+        """Append `intent` to the node's state file, which is made where there is none, and look at `paths` before.
 
         `held` is the state in it, in the node's view. What was written is still to be looked at before anything is
         done, and perhaps to be renamed before that.
         """
         path, new = f"{STATE_DIR}/{node}", None
-        grown = None
+        grown, looks = None, Outcomes()
         if file is not None and not file.torn:
-            grown = self._append(node, file, encode_intent(intent, rewrites=file.rewrites, offset=file.size))
+            change = encode_intent(intent, rewrites=file.rewrites, offset=file.size)
+            grown, looks = self._append(node, file, change, paths)
         if grown is None:
-            grown, new = self._write_new(node, held, file, intent)
+            grown, new, looks = self._write_new(node, held, file, intent, paths)
             if not self._remote.traits.replaces:
                 self._replace(path, new)
                 new = None
         size = grown.size
         put = partial(self._replace, path, f"{path}.new")
-        return grown, Question(path, lambda found: self._grew(path, size, found), new, put)
+        return grown, Question(path, lambda found: self._grew(path, size, found), new, put), looks
 
     def record(
         self, node: str, held: PairState | None, state: PairState, file: Recorded | None, look: Look
@@ -502,41 +503,49 @@ class HubStore:
         grown = None
         if file is not None and held is not None and not _worth(file):
             change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
-            grown = self._append(node, file, change)
+            grown, _ = self._append(node, file, change)
         path = f"{STATE_DIR}/{node}"
         if grown is None:
-            grown, new = self._write_new(node, state, file, None)
+            grown, new, _ = self._write_new(node, state, file, None)
             self._replace(path, new)
         (found,) = look([path])
         self._grew(path, grown.size, found)
         return grown
 
-    def _append(self, node: str, file: Recorded, data: bytes) -> Recorded | None:
-        """None where this hub can't append, which may show itself only now."""
-        path = f"{STATE_DIR}/{node}"
+    def _append(
+        self, node: str, file: Recorded, data: bytes, paths: Sequence[str] = ()
+    ) -> tuple[Recorded | None, Outcomes]:
+        """Look at `paths`, and append; the file's shape is None where this hub can't, which may show itself only now.
+        """
         if not self.appends:
-            return None
+            return None, []
         try:
-            self._remote.append(path, data)
+            looks = self._remote.look_and_append(paths, f"{STATE_DIR}/{node}", data)
         except HubRefused:
             if self.appends:
                 raise
-            return None
-        return replace(file, size=file.size + len(data))
+            return None, []
+        return replace(file, size=file.size + len(data)), looks
 
     def _write_new(
-        self, node: str, state: PairState | None, file: Recorded | None, intent: Intent | None
-    ) -> tuple[Recorded, str]:
-        """Write the node's state file anew, beside it, so that no reader sees half of it; its shape, and where."""
+        self,
+        node: str,
+        state: PairState | None,
+        file: Recorded | None,
+        intent: Intent | None,
+        paths: Sequence[str] = (),
+    ) -> tuple[Recorded, str, Outcomes]:
+        """Look at `paths`, and write the node's state file anew, beside it, so that no reader sees half of it; its
+        shape, and where."""
         rewrites = file.rewrites + 1 if file else _first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
         new = f"{STATE_DIR}/{node}.new"
         try:
-            self._remote.write(new, data)
+            looks = self._remote.look_and_write(paths, new, data)
         except HubRefused:
             self._remote.remove_files([new])  # an ended run left it, and not every hub writes over what is there
-            self._remote.write(new, data)
-        return Recorded(len(data), rewrites, len(data)), new
+            looks = self._remote.look_and_write(paths, new, data)
+        return Recorded(len(data), rewrites, len(data)), new, looks
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
         """Verify the size of what was just written, and read the hub's clock off it."""

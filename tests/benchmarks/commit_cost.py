@@ -26,7 +26,7 @@ from places import Address, Server, UnavailableError, link, server
 
 from symsync import session
 from symsync.events import Audience
-from symsync.execute import Execution
+from symsync.execute.on_hub import OnHub
 from symsync.fence import Fence
 from symsync.remotes.location import Location, Protocol, Tls
 from symsync.settings import Settings
@@ -35,16 +35,17 @@ PARTS: dict[str, list[tuple[type, str]]] = {
     "staging": [(Fence, "prepare")],
     "lock": [(Fence, "acquire"), (Fence, "verify"), (Fence, "release")],
     "intent": [(session._Session, "_announce")],
-    "look": [(Execution, "_look_again")],
-    "displace": [(Fence, "displace")],
+    "look": [(OnHub, "_begin")],
+    "exchange": [(Fence, "exchange")],
     "put": [(Fence, "rename")],
     "trash": [(Fence, "settle")],
 }
 """What is measured, and where it happens; what one calls of another is the inner one's."""
 
-SAFETY = frozenset({"staging", "lock", "intent", "look", "displace"})
+SAFETY = frozenset({"staging", "lock", "intent", "look", "exchange"})
 """Fence, second look and intents. By a put's rename a file takes its place whole, as with rsync; the trash is another
-matter, too."""
+matter, too. Where files are replaced the puts go with the displacements, in an exchange: what as many take alone is
+known from the push before."""
 
 
 @contextmanager
@@ -105,16 +106,19 @@ def measure(name: str, one: Server, address: Address, base: Path, options: argpa
     try:
         (directory / "first").write_bytes(b"so that the folders are made")
         push(directory, address, folder)
+        plain = 0.0
         for what in ("new", "replaced"):
             for number in range(options.files):
                 place = directory / f"{number // 100}" / f"{number}"
                 place.parent.mkdir(exist_ok=True)
                 place.write_bytes(random.randbytes(options.size))
-            show(f"{name}, {options.files} {what}", *push(directory, address, folder))
+            whole, spent = push(directory, address, folder)
+            show(f"{name}, {options.files} {what}", whole, spent, puts=plain)
+            plain = spent["put"]
         # The trash is there by now, and has been looked through today.
         for what, edit in EDITS.items():
             edit(directory)
-            show(f"{name}, one {what}", *push(directory, address, folder), options.lag / 1000)
+            show(f"{name}, one {what}", *push(directory, address, folder), round_trip=options.lag / 1000)
     finally:
         one.remove_directory(folder)
 
@@ -128,9 +132,11 @@ EDITS: dict[str, Callable[[Path], object]] = {
 """The smallest runs, in this order."""
 
 
-def show(title: str, whole: float, spent: dict[str, float], round_trip: float | None = None) -> None:
-    """One row of the table."""
-    safety = sum(spent[part] for part in SAFETY)
+def show(
+    title: str, whole: float, spent: dict[str, float], *, puts: float = 0.0, round_trip: float | None = None
+) -> None:
+    """One row of the table. `puts`: the seconds of the exchanges in which files took their places."""
+    safety = sum(spent[part] for part in SAFETY) - max(0.0, puts - spent["put"])
     unit = round_trip or 1
     parts = " | ".join(f"{spent[part] / unit:.2f}" for part in PARTS)
     adds = f"{safety / (whole - safety):.0%}" if round_trip is None else f"{safety / unit:.1f}"

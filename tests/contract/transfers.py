@@ -317,6 +317,25 @@ class StateFileContract(Bench):
         remote.append("f", b"and more")
         assert b"anew, and more" == remote.read("f")
 
+    @pytest.mark.parametrize("more", [0, 200])
+    def test_looked_at_and_written(self, remote: Remote, more: int) -> None:
+        """The looks come before the write, whether they are few or many, and are what `stat` tells."""
+        remote.write("f", b"12345")
+        before = there(remote, "f")
+        paths = ["gone", "f", *(f"gone-{number}" for number in range(more))]
+        assert [None, before, *[None] * more] == remote.look_and_write(paths, "g", b"anew")
+        assert [None, before, *[None] * more] == remote.look_and_write(paths, "f", b"anew, and longer")
+        assert (b"anew", b"anew, and longer") == (remote.read("g"), remote.read("f"))
+        before = there(remote, "f")
+        try:
+            assert [None, before, *[None] * more] == remote.look_and_append(paths, "f", b", and more")
+        except HubError:
+            assert not remote.traits.appends
+            return
+        assert b"anew, and longer, and more" == remote.read("f")
+        assert [] == remote.look_and_append([], "g", b"!")
+        assert b"anew!" == remote.read("g")
+
     def test_an_expected_append(self, remote: Remote) -> None:
         """An append that is expected is none of anything else: the file grows, or is written anew before, or replaced;
         or another one is appended to, also after a refusal, or one that is not there yet, or none at all."""

@@ -124,6 +124,13 @@ class TogetherContract(Bench):
         assert [None, Reason.ABSENT] == reasons(look for look in renamed if not isinstance(look, Found))
         assert [before, None, None] == [look.stamp if isinstance(look, Found) else look for look in looks]
 
+    def test_what_should_be_there(self, remote: Remote, sources: Sources) -> None:
+        """A look at what is most likely there tells as much where it is not."""
+        make(remote, "d")
+        put(remote, sources, "d/f", b"12345")
+        (looks,) = remote.together([Stat(["d/f", "gone", "d", "d/gone", "gone/deeper"], present=True)])
+        assert [there(remote, "d/f"), None, there(remote, "d"), None, None] == looks
+
     def test_made_and_renamed(self, remote: Remote) -> None:
         """Folders are made before one is renamed; those that are there already keep nothing from being done."""
         make(remote, "new")
@@ -158,6 +165,15 @@ class StatContract(Bench):
         file, directory = there(remote, "f"), there(remote, "d")
         assert [None, file, None, directory, file] == answers
         assert (Kind.FILE, 5, Kind.DIRECTORY) == (file.kind, file.stamp.size, directory.kind)
+
+    def test_many_paths(self, remote: Remote, sources: Sources) -> None:
+        """However many there are, and however often one is asked for."""
+        make(remote, "d", "e")
+        put(remote, sources, "d/f")
+        put(remote, sources, "e/f")
+        found = there(remote, "d/f"), there(remote, "e/f")
+        asked = [path for number in range(150) for path in ("d/f", f"d/gone-{number}", "e/f")]
+        assert [one for _ in range(150) for one in (found[0], None, found[1])] == remote.stat(asked)
 
     def test_stat_of_the_root(self, remote: Remote) -> None:
         """The root is a directory that can be asked for."""

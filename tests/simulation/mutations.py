@@ -58,6 +58,13 @@ def _nothing(*_args: object, **_kwargs: object) -> None:
     pass
 
 
+def _unannounced(
+    store: HubStore, _node: str, _intent: object, _held: object, file: Any, paths: Sequence[str] = ()
+) -> tuple[Any, Question, Any]:
+    """`HubStore.announce` that writes nothing."""
+    return file, _UNASKED, store._remote.stat(paths)
+
+
 class _OpenFence(Fence):
     """A lock as most programs have it: whoever broke it is alone in believing so. Bytes stay in the staging folder."""
 
@@ -310,7 +317,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "intent": Mutation(
         "a run announces on the hub what it is about to become, or its journal does not count",
-        {"symsync.statestore.HubStore.announce": lambda _store, _node, _intent, _held, file: (file, _UNASKED)},
+        {"symsync.statestore.HubStore.announce": _unannounced},
         "false conflict",
         """
             nodes=a

@@ -8,7 +8,7 @@ import pytest
 from symsync.core.values import Found, Problem, Reason
 from symsync.events import Audience
 from symsync.fence import DISPLACED, EMPTY_AFTER, PATIENCE, STALE_AFTER, Fence, LockLostError
-from symsync.remotes.base import Traits
+from symsync.remotes.base import Stat, Traits
 from symsync.remotes.memory import MemoryHub, MemoryRemote
 from symsync_protocol.errors import HubError, HubLocked
 from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR, TRASH_DIR
@@ -257,6 +257,28 @@ def test_what_the_trash_could_not_take_goes_there_later(hub: MemoryHub) -> None:
     later.settle(keep_trash=True)
     assert later.release()
     assert b"before" == hub.content(f"{TRASH_DIR}/{RUN}/f")
+
+
+def test_an_exchange(hub: MemoryHub) -> None:
+    """Places are taken first, then others are freed; what is asked before sees neither."""
+    hub.make_file("f", b"before", None, None)
+    fence = prepared(MemoryRemote(hub), RUN)
+    hub.make_file(fence.staged(1), b"new", None, None)
+    fence.acquire()
+    fence.make_room(["f"])
+    put, displaced, looks = fence.exchange(
+        [(fence.held(fence.staged(1)), "g"), (fence.held(fence.staged(2)), "h")],
+        ["f", "missing"],
+        [Stat(["f", "g"])],
+    )
+    assert [None, Reason.ABSENT] == [problem and problem.reason for problem in put]
+    (first, kept), (second, nothing) = displaced
+    assert first is None and isinstance(kept, Found) and kept.path == fence.displaced("f")
+    assert second is not None and second.reason is Reason.ABSENT and nothing is None
+    assert [["f", None]] == [[found.path if isinstance(found, Found) else found for found in one] for one in looks]
+    assert b"new" == hub.content("g") and "f" not in hub
+    assert fence.release()  # not settled: what was displaced goes back
+    assert b"before" == hub.content("f")
 
 
 @pytest.mark.parametrize("uploads", [False, True])

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,23 @@ class TestBrokenConnections:
                 assert expected == sent[-len(expected) :]
             assert "amoremore" == (root / "b").read_text()
 
-    def test_a_prepared_connection_that_breaks(self, root: Path) -> None:
+    @pytest.mark.parametrize("active", [False, True])
+    def test_looks_go_with_a_transfer(self, root: Path, active: bool) -> None:
+        """They leave in the same write as its command, and what is wrong with it is told as ever."""
+        (root / "a").write_text("a")
+        with running(root) as server, FtpRemote.open(replace(server.location(), active=active)) as remote:
+            there, missing = remote.stat(["a", "missing"])
+            assert [there, missing] == remote.look_and_append(["a", "missing"], "a", b"more")
+            words = [line.split(" ")[0] for line in server.commands]
+            assert ["MLST", "MLST", "APPE"] == words[-3:]
+            with pytest.raises(HubRefused):
+                remote.look_and_append(["a"], "missing/a", b"nowhere")
+            (grown,) = remote.look_and_write(["a"], "b", b"in step")
+            assert isinstance(grown, Found) and grown.stamp.size == len("amore")
+        assert ("amore", "in step") == ((root / "a").read_text(), (root / "b").read_text())
+
+    @pytest.mark.parametrize("looks", [[], ["a", "b"]])
+    def test_a_prepared_connection_that_breaks(self, root: Path, looks: list[str]) -> None:
         """One that does not come about is told as such, and the next one is another."""
         (root / "a").write_text("a")
 
@@ -321,7 +338,7 @@ class TestBrokenConnections:
             remote.expect_write()
             remote.rename([("a", "b")])
             with pytest.raises(HubError):
-                remote.append("b", b"lost")
+                remote.look_and_append(looks, "b", b"lost")
             remote.append("b", b"more")
         assert "amore" == (root / "b").read_text()
 

@@ -19,13 +19,13 @@ from symsync.core.modes import Action
 from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Then, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.events import Audience
-from symsync.execute.on_hub import OnHub
+from symsync.execute.on_hub import OnHub, SecondLook
 from symsync.execute.on_node import OnNode
 from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Fence
 from symsync.folder import Folder, is_same
 from symsync.local_files import boot, stamp_of
-from symsync.remotes.base import Fetch, Fetched, Remote, Rename, Stat, Store, Stored
+from symsync.remotes.base import Fetch, Fetched, Outcomes, Remote, Rename, Request, Stat, Store, Stored
 from symsync.statestore import Question
 from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
@@ -78,6 +78,8 @@ class Execution:
         self._fresh = fresh
         self._zone_ns = 0
         self._parts: dict[str, Transfer] = {}
+        self._hub: OnHub | None = None
+        """The hub's part, once all is across."""
         self._numbers = itertools.count(1)
         self._counting = threading.Lock()
         self.files = 0
@@ -99,6 +101,8 @@ class Execution:
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()  # in its place a file is never without its bytes, even after a power cut
         self._let_clock_tick()
+        if self._fence is not None:
+            self._hub = OnHub(self._load, self._remote, self._fence, self._dirmode, self._fresh, self._read)
 
     def _check_names(self) -> None:
         """What the hub can't hold under its name is not sent in vain."""
@@ -266,17 +270,27 @@ class Execution:
 
     # Under the lock
 
+    def ahead(self) -> list[str]:
+        """The paths on the hub that may be looked at before the announcement: they are looked at again."""
+        return [path for _, _, path, _ in self._hub.ahead()] if self._hub is not None else []
+
+    def seen_ahead(self, found: Outcomes) -> None:
+        """What lies at the paths of `ahead`."""
+        if self._hub is not None:
+            self._hub.judge(self._hub.ahead(), found)
+
     def apply(self, also: Sequence[Question] = ()) -> None:
         """Put everything into its place. The fence, where there is one, holds the lock. What is `also` to be asked on
         the hub is asked before anything takes a place."""
-        fence = self._fence
-        hub = OnHub(self._load, self._remote, fence, self._dirmode, self._fresh, self._read) if fence else None
+        hub = self._hub
         if hub is not None and hub.clears_way():
             also = self._put_announced(also)
             hub.make_way()
-        self._look_again(hub, also)
+        second = self._second_look(also)
         if hub is not None:
-            hub.apply()
+            hub.apply(second)
+        elif second.requests:
+            second.take(self._remote.together(second.requests))
         OnNode(self._load, self._folder).apply()
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()
@@ -345,14 +359,17 @@ class Execution:
     def _put_announced(self, also: Sequence[Question]) -> list[Question]:
         """Rename what is to be renamed before anything is done, and see that it was; what is left to ask."""
         renamed = [question for question in also if question.new is not None]
-        for question, now in zip(renamed, self._asked(renamed, [q.path for q in renamed]), strict=True):
-            question.answer(now)
+        if renamed:
+            paths = [question.path for question in renamed]
+            looks = self._looks(renamed, paths, self._remote.together(_asking(renamed, paths)))
+            for question, now in zip(renamed, looks, strict=True):
+                question.answer(now)
         return [question for question in also if question.new is None]
 
-    def _look_again(self, hub: OnHub | None, also: Sequence[Question]) -> None:
-        """The second look, all in one. What was received must still be what the hub holds, or the state would claim
-        what nobody saw; what goes here because it was missing there must still be missing, for another node may have
-        been about to replace it; and what is written on the hub takes the place of what the plan saw there."""
+    def _second_look(self, also: Sequence[Question]) -> SecondLook:
+        """All in one. What was received must still be what the hub holds, or the state would claim what nobody saw;
+        what goes here because it was missing there must still be missing, for another node may have been about to
+        replace it; and what is written on the hub takes the place of what the plan saw there."""
         missing = [
             (work, step, path)
             for work, step in self._load.steps(Side.HERE, Remove, RemoveDirectory, Move)
@@ -361,6 +378,7 @@ class Execution:
         wanted = [
             (work, step) for work, step in self._load.transfers(Side.HERE) if self._load.arrived(step) is not None
         ]
+        hub = self._hub
         targets = hub.targets() if hub is not None else []
         asked = [
             *(question.path for question in also),
@@ -368,33 +386,40 @@ class Execution:
             *(step.source.path for _, step in wanted),
             *(path for _, _, path, _ in targets),
         ]
-        found = iter(self._asked(also, asked))
-        for question, now in zip(also, found, strict=False):
-            question.answer(now)
-        for (work, step, path), now in zip(missing, found, strict=False):
-            if now is not None:
-                self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
-        for (work, step), now in zip(wanted, found, strict=False):
-            if not is_same(step.source.stamp, now):
-                self._load.fail(
-                    work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")
-                )
-        if hub is not None:
-            hub.judge(targets, list(found))
 
-    def _asked(self, also: Sequence[Question], paths: Sequence[str]) -> list[Found | Problem | None]:
-        """What lies at `paths`, once what is to be renamed for the questions is."""
-        pairs = {question.new: question for question in also if question.new is not None}
-        if not pairs:
-            return self._remote.stat(paths) if paths else []
-        renames = [(new, question.path) for new, question in pairs.items()]
-        renamed, looks = self._remote.together([Rename(renames), Stat(paths)])
+        def take(outcomes: Sequence[Outcomes]) -> None:
+            found = iter(self._looks(also, asked, outcomes) if outcomes else ())
+            for question, now in zip(also, found, strict=False):
+                question.answer(now)
+            for (work, step, path), now in zip(missing, found, strict=False):
+                if now is not None:
+                    self._load.fail(work, step, Problem(path, Reason.CHANGED, "is on the hub again"))
+            for (work, step), now in zip(wanted, found, strict=False):
+                if not is_same(step.source.stamp, now):
+                    self._load.fail(
+                        work, step, Problem(step.path, Reason.CHANGED, "changed on the hub while it was received")
+                    )
+            if hub is not None:
+                hub.judge(targets, list(found))
+
+        return SecondLook(_asking(also, asked), take)
+
+    def _looks(self, questions: Sequence[Question], paths: Sequence[str], outcomes: Sequence[Outcomes]) -> Outcomes:
+        """What lies at `paths`, from what came of `_asking`."""
+        *renamed, looks = outcomes
         doubtful = any(isinstance(look, Problem) for look in looks)
-        for question, problem in zip(pairs.values(), renamed, strict=True):
-            if isinstance(problem, Problem) and problem.reason is not Reason.LOST:  # else the look tells
-                question.replace()
-                doubtful = True
+        if renamed:
+            news = (question for question in questions if question.new is not None)
+            for question, problem in zip(news, renamed[0], strict=True):
+                if isinstance(problem, Problem) and problem.reason is not Reason.LOST:  # else the look tells
+                    question.replace()
+                    doubtful = True
         return self._remote.stat(paths) if doubtful else looks
+
+def _asking(questions: Sequence[Question], paths: Sequence[str]) -> list[Request]:
+    """What is to be renamed for the questions, and then a look at `paths`."""
+    renames = [(question.new, question.path) for question in questions if question.new is not None]
+    return [*([Rename(renames)] if renames else []), *([Stat(paths)] if paths else [])]
 
 
 _CUT_OFF = (Reason.CUT, Reason.LOST)

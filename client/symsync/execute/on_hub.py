@@ -1,31 +1,46 @@
 """The hub's part of an execution: everything in batches, each a stream of requests that waits for no reply."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
 
 from symsync.core.commit import Fresh
 from symsync.core.steps import Adjust, Decision, Done, MakeDirectory, Move, Remove, RemoveDirectory, Step, Transfer
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.execute.work import Arrived, Work, Workload, readable
-from symsync.fence import Fence
+from symsync.fence import Displaced, Fence
 from symsync.folder import is_same
-from symsync.remotes.base import Attributes, Remote
+from symsync.remotes.base import Attributes, Outcomes, Remote, Request
 from symsync_protocol.names import ancestors
 from symsync_protocol.stamps import Kind, Stamp
 from symsync_protocol.state import link_digest
 
 BATCH = 64
-"""How many versions are replaced at a time: each is off its name for two round trips, whatever the size of the run."""
+"""How many versions are replaced at a time, to begin with: each is off its name until the next batch has gone."""
+
+_BATCH_SECONDS = 0.1
+"""As long as a batch takes less than this, the next one is twice as large: round trips count for less then."""
 
 
-S = TypeVar("S", Transfer, Remove)
+Upload = tuple[Work, Transfer]
+
+Displacing = tuple[Work, Transfer | Remove, Found]
+"""A step that replaces or removes a version, and that as the plan saw it."""
 
 Reader = Callable[[Sequence[Found]], Mapping[str, bytes]]
 """Reads files on the hub: the digests of those that could be read whole, by path."""
 
 Target = tuple[Work, Step, str, Found | None]
 """A step, the path where it acts, and what the plan saw there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """What is asked on the hub before anything takes a place, and who takes the answers."""
+
+    requests: Sequence[Request]
+    take: Callable[[Sequence[Outcomes]], None]
+    """Fails the steps that are no longer as the plan saw them. Raises HubError where nothing must be done at all."""
 
 
 class OnHub:
@@ -45,6 +60,8 @@ class OnHub:
         self._new = {step.path for _, step in load.steps(Side.THERE, MakeDirectory)}
         """Directories that are not there before this run makes them, and so are known to be empty."""
         self._judged: set[tuple[int, str]] = set()
+        self._displaced: set[int] = set()
+        """The steps whose versions were displaced, by identity."""
 
     def clears_way(self) -> bool:
         """Whether `make_way` has anything to do."""
@@ -56,17 +73,48 @@ class OnHub:
         self._remove(early=True)
         self._remove_directories(early=True)
 
-    def apply(self) -> None:
-        """All else, for the steps that the second look has left."""
+    def ahead(self) -> list[Target]:
+        """Those targets that are looked at once more when they are displaced, so that a look may come before the
+        announcement."""
+        return [(work, step, step.path, expected) for work, step, expected in self._alone()]
+
+    def _alone(self) -> list[Displacing]:
+        """What is displaced by decisions that consist of nothing else: nothing has to come before it."""
+        found: list[Displacing] = []
+        for work, step in self._load.steps(Side.THERE, Transfer, Remove):
+            if len(work.decision.steps) > 1 or work.decision.after is not None:
+                continue
+            match step:
+                case Transfer() if self._load.arrived(step) is not None and step.replaces is not None:
+                    found.append((work, step, step.replaces))
+                case Remove() if not step.early:
+                    found.append((work, step, step.found))
+        return found
+
+    def apply(self, second: SecondLook) -> None:
+        """All else, for the steps that the `second` look leaves. It goes with the first displacement, as far as what is
+        displaced then was looked at before."""
+        free = self._begin(second)
+        if free and self._load.steps(Side.THERE, MakeDirectory, Move):
+            self._take_places(free)  # which would else be missing for longer
+            free = []
         self._make_directories()
         late = self.targets()
         if late:  # below directories that somebody has made meanwhile
             self.judge(late, self._remote.stat([path for _, _, path, _ in late]))
         self._move()
-        self._put()
+        self._put(free)
         self._adjust()
         self._remove(early=False)
         self._remove_directories(early=False)
+
+    def _begin(self, second: SecondLook) -> list[Upload]:
+        """The second look, and the first displacement. Returns the uploads whose places are free now."""
+        batch = [one for one in self._alone() if (id(one[1]), one[1].path) in self._judged][:BATCH]
+        if not batch:
+            second.take(self._remote.together(second.requests) if second.requests else [])
+            return []
+        return self._exchange([], batch, second)
 
     def _make_directories(self) -> None:
         steps = self._load.steps(Side.THERE, MakeDirectory)
@@ -155,7 +203,8 @@ class OnHub:
         if back:
             self._fence.rename(back)
 
-    def _put(self) -> None:
+    def _put(self, free: Sequence[Upload]) -> None:
+        """Let uploads take their places, those that are `free` already first."""
         steps = [
             (work, step)
             for work, step in self._load.steps(Side.THERE, Transfer)
@@ -163,42 +212,65 @@ class OnHub:
         ]
         self._link([(work, step) for work, step in steps if step.source.kind is Kind.LINK])
         steps = [(work, step) for work, step in steps if work.open(step)]
-        if not steps:
-            return
-        self._take_places([(work, step) for work, step in steps if step.replaces is None])
-        replacing = [(work, step, step.replaces) for work, step in steps if step.replaces is not None]
-        for start in range(0, len(replacing), BATCH):
-            self._take_places(self._displace(replacing[start : start + BATCH]), replaces=True)
+        begun = self._displaced
+        replacing: list[Displacing] = [
+            (work, step, step.replaces)
+            for work, step in steps
+            if step.replaces is not None and id(step) not in begun
+        ]
+        self._take_places(self._replace([*free, *(one for one in steps if one[1].replaces is None)], replacing))
 
-    def _displace(self, steps: Sequence[tuple[Work, S, Found]]) -> list[tuple[Work, S]]:
-        """Rename versions into the lock's folder; one that is not what the plan saw goes back. Returns the steps whose
-        places are free now.
+    def _replace(self, places: Sequence[Upload], replacing: Sequence[Displacing]) -> Sequence[Upload]:
+        """Let uploads take `places` that are free, and displace version after version for the others: returns those
+        whose places are free in the end."""
+        start, batch = 0, BATCH
+        while start < len(replacing):
+            began = time.monotonic()
+            places = self._exchange(places, replacing[start : start + batch])
+            start += batch
+            if time.monotonic() - began < _BATCH_SECONDS:
+                batch *= 2
+        return places
 
-        In a call of its own: many servers overwrite on a rename, so a put must never follow a displacement that failed.
+    def _exchange(
+        self, places: Sequence[Upload], batch: Sequence[Displacing], second: SecondLook | None = None
+    ) -> list[Upload]:
+        """Let uploads take `places` that are free, and rename a batch of versions into the lock's folder; one that is
+        not what the plan saw goes back. Returns the uploads whose places are free then.
+
+        A put never goes with its own displacement, which may fail: many servers overwrite on a rename.
         """
-        paths = [expected.path for _, _, expected in steps]
+        paths = [expected.path for _, _, expected in batch]
         self._fence.make_room(paths)
-        free: list[tuple[Work, S]] = []
+        self._displaced.update(id(step) for _, step, _ in batch)
+        put, displaced, told = self._fence.exchange(
+            self._renames(places), paths, second.requests if second is not None else ()
+        )
+        self._took(places, put)
+        if second is not None:
+            second.take(told)
+        free: list[Upload] = []
         back: list[tuple[str, str]] = []
-        displaced = self._fence.displace(paths)
-        edited = self._edited(steps, displaced)
-        for (work, step, expected), (problem, now) in zip(steps, displaced, strict=True):
+        edited = self._edited(batch, displaced)
+        for (work, step, expected), (problem, now) in zip(batch, displaced, strict=True):
             if problem is not None and problem.reason is not Reason.ABSENT:
                 self._load.fail(work, step, replace(problem, path=step.path))
             elif problem is None and (expected.path in edited or self._is_another(expected, now)):
                 back.append((self._fence.displaced(expected.path), expected.path))
                 changed = Problem(step.path, Reason.CHANGED, "changed on the hub while it was synchronised")
                 self._load.fail(work, step, changed)
-            else:
+            elif isinstance(step, Transfer):
                 free.append((work, step))
+            else:
+                work.done.append(Done(step))
         if back:
             self._fence.rename(back)
         return free
 
     def _edited(
         self,
-        steps: Sequence[tuple[Work, S, Found]],
-        displaced: Sequence[tuple[Problem | None, Found | Problem | None]],
+        steps: Sequence[Displacing],
+        displaced: Displaced,
     ) -> set[str]:
         """The paths whose displaced versions hold something else than the plan knows, under a stamp whose tick lasts
         longer than it took us to come here: an edit in the same minute shows in nothing else."""
@@ -215,14 +287,18 @@ class OnHub:
         """Whether what was displaced is not what the plan saw."""
         return displaced is not None and not _is_as_seen(expected, displaced)
 
-    def _take_places(self, steps: list[tuple[Work, Transfer]], *, replaces: bool = False) -> None:
-        """Rename staged files to names that are free. Where that fails, what was displaced for it (`replaces`) goes
-        back."""
-        if not steps:
-            return
-        problems = self._fence.rename([(self._fence.held(self._staged(step)), step.path) for _, step in steps])
+    def _take_places(self, places: Sequence[Upload]) -> None:
+        """Rename staged files to names that are free."""
+        if places:
+            self._took(places, self._fence.rename(self._renames(places)))
+
+    def _renames(self, places: Sequence[Upload]) -> list[tuple[str, str]]:
+        return [(self._fence.held(self._staged(step)), step.path) for _, step in places]
+
+    def _took(self, places: Sequence[Upload], problems: Sequence[Problem | None]) -> None:
+        """What came of it. Where it failed, what was displaced for it goes back."""
         back: list[tuple[str, str]] = []
-        for (work, step), problem in zip(steps, problems, strict=True):
+        for (work, step), problem in zip(places, problems, strict=True):
             if problem is None:
                 arrived = self._load.arrived(step)
                 staged = arrived.found if arrived is not None else None
@@ -230,7 +306,7 @@ class OnHub:
                 work.done.append(Done(step, found, step.source, arrived.digest if arrived is not None else None))
                 continue
             self._load.fail(work, step, replace(problem, path=step.path))
-            if replaces:
+            if step.replaces is not None:
                 back.append((self._fence.displaced(step.path), step.path))
         if back:
             self._fence.rename(back)
@@ -264,13 +340,13 @@ class OnHub:
             work.done.append(Done(step, now if isinstance(now, Found) and _is_as_seen(step.found, now) else step.found))
 
     def _remove(self, *, early: bool) -> None:
-        steps = [
+        batch: list[Displacing] = [
             (work, step, step.found)
             for work, step in self._load.steps(Side.THERE, Remove)
-            if isinstance(step, Remove) and step.early is early
+            if isinstance(step, Remove) and step.early is early and id(step) not in self._displaced
         ]
-        for work, step in self._displace(steps) if steps else []:
-            work.done.append(Done(step))
+        if batch:
+            self._exchange([], batch)
 
     def _remove_directories(self, *, early: bool) -> None:
         steps = [

@@ -129,6 +129,8 @@ class Stat:
     """`Remote.stat`, likewise."""
 
     paths: Sequence[str]
+    present: bool = False
+    """Whether something most likely lies at each: that nothing does may take another round trip to tell."""
 
 
 Request = MakeDirectories | RemoveDirectories | Rename | Stat
@@ -235,6 +237,18 @@ class Remote(ABC):
                 return [*self.rename(request.pairs)]
             case Stat():
                 return self.stat(request.paths)
+
+    def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        """`stat`, and then `write`, in one breath where the protocol allows it."""
+        looks = self.stat(paths)
+        self.write(path, data)
+        return looks
+
+    def look_and_append(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        """The same, with `append`."""
+        looks = self.stat(paths)
+        self.append(path, data)
+        return looks
 
     def expect_write(self, append_to: str | None = None) -> None:  # noqa: B027 - most remotes need no preparation
         """The next call makes or renames something, and then a file is written, by appending to `append_to` if that is

@@ -8,7 +8,7 @@ may come by FTP and others by SFTP. Who can make links makes real ones. Where so
 its directory has gone, somebody on the hub has put an end to the link, and the table forgets it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -179,23 +179,19 @@ class LinkTable(Remote):
         self._doubted.update((path, self._links[path]) for path in paths)
 
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
-        return self._looked(paths, [])[-1]
+        return self._looked(paths, lambda asked: self._remote.stat(asked) if asked else [])
 
-    def _looked(self, paths: Sequence[str], before: Sequence[Request]) -> list[Outcomes]:
-        """What comes of requests that have nothing to do with links, and then of a look at `paths`."""
+    def _looked(self, paths: Sequence[str], look: Callable[[Sequence[str]], Outcomes]) -> Outcomes:
+        """What lies at `paths`, where `look` tells what really lies there."""
         asked = [*paths, *self._above(paths)]
         own = [_PATH, _SPARE] if self._stale else []
-        outcomes: list[Outcomes] = []
-        if before:
-            *outcomes, found = self._remote.together([*before, Stat([*asked, *own])])
-        else:
-            found = self._remote.stat([*asked, *own]) if asked or own else []
+        found = look([*asked, *own])
         known = dict(zip(asked, found[: len(asked)], strict=True))
         if own:
             self._renew(exists=any(lying is not None for lying in found[len(asked) :]))
             more = [up for up in self._above(paths) if up not in known]
             known.update(zip(more, self._remote.stat(more) if more else [], strict=True))
-        return [*outcomes, [self._seen(path, known) for path in paths]]
+        return [self._seen(path, known) for path in paths]
 
     def _above(self, paths: Iterable[str]) -> list[str]:
         """The directories of those paths at which links are noted: a link has gone with its directory."""
@@ -341,7 +337,15 @@ class LinkTable(Remote):
             return []
         *before, last = requests
         if isinstance(last, Stat) and all(isinstance(one, Rename) and _is_of_states(one.pairs) for one in before):
-            return self._looked(last.paths, before)
+            outcomes: list[Outcomes] = []
+
+            def look(asked: Sequence[str]) -> Outcomes:
+                *others, found = self._remote.together([*before, replace(last, paths=asked)])
+                outcomes.extend(others)
+                return found
+
+            looks = self._looked(last.paths, look)
+            return [*outcomes, looks]
         if self._links or self._stale:
             return super().together(requests)
         for request in requests:
@@ -384,6 +388,12 @@ class LinkTable(Remote):
 
     def append(self, path: str, data: bytes) -> None:
         self._remote.append(path, data)
+
+    def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        return self._looked(paths, lambda asked: self._remote.look_and_write(asked, path, data))
+
+    def look_and_append(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        return self._looked(paths, lambda asked: self._remote.look_and_append(asked, path, data))
 
     def close(self) -> None:
         self._remote.close()

@@ -53,7 +53,7 @@ def _part(session: Session, names: Names, request: Request) -> _Part:
         case Rename():
             return _renaming(session, names, request.pairs)
         case Stat():
-            return _looking(session, request.paths)
+            return _looking(session, request.paths, present=request.present)
 
 
 def _all_of(session: Session, part: _Part) -> Problems:
@@ -268,9 +268,9 @@ def _gone(session: Session, path: str, outcome: Reply | Problem | None) -> Probl
     return problem
 
 
-def _looking(session: Session, paths: Sequence[str]) -> _Part:
+def _looking(session: Session, paths: Sequence[str], *, present: bool) -> _Part:
     """A look along with others; what it leaves open is looked at in its own way afterwards."""
-    looks = Looks.at(session, paths)
+    looks = Looks.at(session, paths, present=present)
 
     def told(answers: Sequence[_Answer]) -> Outcomes:
         known = looks.told([answer if isinstance(answer, list) else [] for answer in answers])

@@ -5,7 +5,7 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from symsync.remotes.ftp.errors import ConnectionLost
 from symsync.remotes.ftp.replies import Reply
@@ -191,6 +191,11 @@ class Control:
                 raise self.lost("it sends a line without end")
         line = _NEGOTIATION.sub(b"", self._lines.popleft()).removesuffix(b"\r")
         return line.decode("utf-8", "surrogateescape")
+
+
+def fit_together(commands: Sequence[str]) -> bool:
+    """Whether these may all be on their way at once, and one more."""
+    return len(commands) < WINDOW_COMMANDS and sum(len(_line_of(command)) for command in commands) <= WINDOW_BYTES // 2
 
 
 def _line_of(command: str) -> bytes:

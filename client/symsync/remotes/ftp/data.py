@@ -5,7 +5,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from symsync.remotes.ftp.control import Control
@@ -99,8 +99,9 @@ class DataConnections:
         self._port = extended_port(reply) or passive_port(reply)
         return self._port is not None
 
-    def open(self, command: str) -> "Transfer":
-        """Send the command of a transfer (RETR, STOR, ...) and connect, both at once.
+    def open(self, command: str, before: Sequence[str] = ()) -> "Transfer":
+        """Send the command of a transfer (RETR, STOR, ...) and connect, both at once. A few commands may go out
+        `before` it, in the same write.
 
         Raises RefusedError, ConnectionLost.
         """
@@ -109,10 +110,10 @@ class DataConnections:
         if port is None and self._listener is None:
             self.prepared(control.ask(self.command()))
             port, self._port = self._port, None
-        control.send(command)
+        control.send(*before, command)
         self._transfer = transfer = Transfer(self._harbour)
         try:
-            transfer.connect(self._connect, port)
+            transfer.connect(self._connect, port, len(before))
         finally:
             self.close()
         return transfer
@@ -127,12 +128,17 @@ class DataConnections:
             raise RefusedError(reply)
         return self.open(command)
 
-    def _connect(self, port: int | None) -> socket.socket:
+    def _connect(self, port: int | None, hear: Callable[[], None]) -> socket.socket:
+        """Connect, and meanwhile `hear` what is said to the commands that came first."""
         if self._listener is not None:
+            hear()
             self._wait_for_server(self._listener)
             sock, _address = self._listener.accept()
         else:
-            sock = socket.create_connection((self._harbour.control.there, port), self._harbour.timeout)
+            try:
+                sock = socket.create_connection((self._harbour.control.there, port), self._harbour.timeout)
+            finally:
+                hear()
         sock.settimeout(self._harbour.timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -165,12 +171,21 @@ class Transfer:
         self._sock: socket.socket | None = None
         self._closing: Reply | None = None
         self._started = False
+        self.before: list[Reply] = []
+        """The replies to the commands that went out before its own."""
 
-    def connect(self, connector: Callable[[int | None], socket.socket], port: int | None) -> None:
-        """Make the data connection. Raises RefusedError where the server refused the transfer instead."""
+    def connect(
+        self, connector: Callable[[int | None, Callable[[], None]], socket.socket], port: int | None, before: int
+    ) -> None:
+        """Make the data connection; `before`: how many replies come before the transfer's. Raises RefusedError where
+        the server refused the transfer instead."""
         harbour = self._harbour
+
+        def hear() -> None:
+            self.before = [harbour.control.reply() for _ in range(before)]
+
         try:
-            sock = connector(port)
+            sock = connector(port, hear)
             try:
                 if harbour.encryption is not None:
                     sock = harbour.encryption.wrap_data(sock, harbour.control, harbour.timeout)

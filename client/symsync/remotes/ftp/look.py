@@ -1,10 +1,14 @@
 """Looking at single paths: MLST; or SIZE, MDTM and CWD; or the listing of the directory above."""
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
+from symsync.remotes.ftp.control import fit_together
+from symsync.remotes.ftp.crew import Desk
+from symsync.remotes.ftp.errors import ConnectionLost
 from symsync.remotes.ftp.manners import Way
 from symsync.remotes.ftp.names import unsendable
 from symsync.remotes.ftp.replies import Reply, modification_time, reason_of, size
@@ -21,6 +25,9 @@ from symsync.remotes.ftp.ways import (
 )
 from symsync_protocol.names import basename, parent
 from symsync_protocol.stamps import Kind, Stamp
+
+PIECE = 128
+"""As many paths are looked at over one connection before another one takes its share."""
 
 Look = Found | Problem | None
 """What `stat` gives for a path."""
@@ -52,15 +59,17 @@ class Looks:
     """Those that commands can name, but for the root."""
     parents: tuple[str, ...] = ()
     """The directories whose listings tell of them, where the way is STAT."""
+    present: bool = False
+    """Whether nothing is asked only to be certain of what is not there."""
 
     @classmethod
-    def at(cls, session: Session, paths: Iterable[str]) -> "Looks":
+    def at(cls, session: Session, paths: Iterable[str], *, present: bool = False) -> "Looks":
         """Looks at each of `paths` once."""
         asked = tuple(path for path in dict.fromkeys(paths) if path and not unsendable(path))
         if session.manners.way is Way.LIST:
             return cls(session, ())
         parents = tuple(dict.fromkeys(map(parent, asked))) if session.manners.way is Way.STAT else ()
-        return cls(session, asked, parents)
+        return cls(session, asked, parents, present)
 
     @property
     def orders(self) -> list[tuple[str, ...]]:
@@ -69,7 +78,7 @@ class Looks:
         match session.manners.way:
             case Way.MLSD:
                 word = session.manners.tells_absence
-                before = () if word in (None, "MLST") else (word,)
+                before = () if self.present or word in (None, "MLST") else (word,)
                 return [tuple(f"{command} {place}" for command in (*before, "MLST")) for place in places]
             case Way.STAT:
                 times = [(f"MDTM {place}",) for place in places] if session.manners.mdtm else []
@@ -124,6 +133,40 @@ def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     # Listings tell links and modes besides, and, if they are whole, certainly what is not there.
     found.update(_by_parents(session, [path for path in dict.fromkeys(paths) if path not in found]))
     return [found[path] for path in paths]
+
+
+def pieces(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Many paths as jobs for `look_jobs`."""
+    return (paths[start : start + PIECE] for start in range(0, len(paths), PIECE))
+
+
+def look_jobs(session: Session, desk: Desk[Sequence[str], dict[str, Look]]) -> None:
+    """A worker's part of many looks (see `crew.work_off`)."""
+    while (paths := desk.take()) is not None:
+        desk.done(dict(zip(paths, stat(session, paths), strict=True)))
+
+
+def lost_looks(paths: Sequence[str], error: ConnectionLost) -> dict[str, Look]:
+    """The looks over which the connection broke too often."""
+    return {path: Problem(path, Reason.LOST, str(error)) for path in paths}
+
+
+def stat_before(
+    session: Session, paths: Sequence[str], transfer: Callable[[Sequence[str]], Sequence[Reply]]
+) -> list[Look]:
+    """`stat`, and then a transfer: `transfer` sends the commands that it gets along with its own, and returns their
+    replies. More than fit into one write go ahead, and what takes data connections itself."""
+    looks = Looks.at(session, paths)
+    lines = [command for group in looks.orders for command in group]
+    if session.manners.way is Way.LIST or not fit_together(lines):
+        found = stat(session, paths)
+        transfer([])
+        return found
+    replies = iter(transfer(lines))
+    known = looks.told([list(itertools.islice(replies, len(group))) for group in looks.orders])
+    rest = [path for path in dict.fromkeys(paths) if path not in known]
+    known.update(zip(rest, stat(session, rest) if rest else [], strict=True))
+    return [known[path] for path in paths]
 
 
 def is_absent(session: Session, path: str) -> bool:

@@ -86,7 +86,12 @@ class FtpRemote(Remote):
         return work_off(self._pool, directories, ways.list_jobs, ways.lost_listing)
 
     def stat(self, paths: Sequence[str]) -> list[look.Look]:
-        return self._again(lambda session: look.stat(session, paths))
+        if len(paths) <= look.PIECE or self._manners.way is not Way.MLSD:  # by STAT each piece would list a directory
+            return self._again(lambda session: look.stat(session, paths))
+        found: dict[str, look.Look] = {}
+        for piece in work_off(self._pool, look.pieces(paths), look.look_jobs, look.lost_looks):
+            found.update(piece)
+        return [found[path] for path in paths]
 
     def unstorable(self, paths: Sequence[str]) -> list[Problem | None]:
         def check(session: Session) -> list[Problem | None]:
@@ -154,19 +159,35 @@ class FtpRemote(Remote):
             raise self._refused(path, "read", refusal) from refusal
 
     def write(self, path: str, data: bytes) -> None:
-        def put(session: Session) -> None:
-            store_bytes(session, "STOR", path, data)
+        self.look_and_write((), path, data)
+
+    def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        if len(paths) > look.PIECE:
+            return super().look_and_write(paths, path, data)
+
+        def put(session: Session) -> Outcomes:
+            looks = look.stat_before(
+                session, paths, lambda commands: store_bytes(session, "STOR", path, data, commands)
+            )
             self._check_size(session, path, len(data))
+            return looks
 
         try:
-            self._again(put)
+            return self._again(put)
         except RefusedError as refusal:
             raise self._refused(path, "written", refusal) from refusal
 
     def append(self, path: str, data: bytes) -> None:
+        self.look_and_append((), path, data)
+
+    def look_and_append(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        if len(paths) > look.PIECE:
+            return super().look_and_append(paths, path, data)
         with self._pool.session() as session:
             try:
-                store_bytes(session, "APPE", path, data)
+                return look.stat_before(
+                    session, paths, lambda commands: store_bytes(session, "APPE", path, data, commands)
+                )
             except RefusedError as refusal:
                 # 451: ProFTPD without AllowStoreRestart, which is its default.
                 if refusal.reply.unknown_command or refusal.reply.code == 451:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from symsync.core.values import Found, Problem, Reason
@@ -241,11 +241,12 @@ def refused_store(session: Session, path: str, reply: Reply) -> Problem:
     return Problem(path, reason, reply.text)
 
 
-def store_bytes(session: Session, command: str, path: str, data: bytes) -> Reply:
-    """Send bytes by STOR or APPE; the closing reply. Raises RefusedError, ConnectionLost."""
+def store_bytes(session: Session, command: str, path: str, data: bytes, before: Sequence[str] = ()) -> list[Reply]:
+    """Send bytes by STOR or APPE; the replies to a few commands that go out `before` that, in the same write. Raises
+    RefusedError, ConnectionLost."""
     if problem := unsendable(path):
         raise RefusedError(Reply(553, (problem.detail,)))
-    transfer = session.data.open(f"{command} {session.place(path)}")
+    transfer = session.data.open(f"{command} {session.place(path)}", before)
     if len(data) > FITS_BUFFERS:
         transfer.start()
     for start in range(0, len(data), session.throttle.block):
@@ -254,4 +255,4 @@ def store_bytes(session: Session, command: str, path: str, data: bytes) -> Reply
     reply = transfer.finish()
     if not reply.ok:
         raise RefusedError(reply)
-    return reply
+    return transfer.before

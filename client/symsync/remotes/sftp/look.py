@@ -1,17 +1,20 @@
 """Looking: single paths and whole directories, many at once, links not followed."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from symsync.core.values import Found, Listing, Problem, Reason
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.errors import RefusedError
-from symsync.remotes.sftp.line import Pending
+from symsync.remotes.sftp.line import Pending, Work
 from symsync.remotes.sftp.session import Session, found, handle, lost, refused
 from symsync.remotes.sftp.wire import Code, Op, Reply
 from symsync_protocol.names import join
 from symsync_protocol.stamps import Kind
+
+R = TypeVar("R")
 
 Look = Found | Problem | None
 """What `stat` gives for a path."""
@@ -22,7 +25,18 @@ _MOST_READDIRS = 16
 
 async def stat(session: Session, paths: Sequence[str]) -> list[Look]:
     """Each path's entry, None where there is certainly nothing. Raises ConnectionLost."""
+    return await _told(session, paths, [await session.line.post(session.looking(path)) for path in paths])
+
+
+async def stat_before(session: Session, paths: Sequence[str], act: Callable[[], Work[R]]) -> tuple[list[Look], R]:
+    """`stat`, and what is done after that: nobody waits for the one before he asks for the other. Raises what both
+    raise."""
     pending = [await session.line.post(session.looking(path)) for path in paths]
+    result = await act()
+    return await _told(session, paths, pending), result
+
+
+async def _told(session: Session, paths: Sequence[str], pending: Sequence[Pending]) -> list[Look]:
     looks = [session.seen(path, await one) for path, one in zip(paths, pending, strict=True)]
     links = [look for look in looks if isinstance(look, Found) and look.kind is Kind.LINK]
     targets = iter(await with_targets(session, links))

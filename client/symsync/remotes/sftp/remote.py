@@ -144,18 +144,30 @@ class SftpRemote(Remote):
             raise self._refused(path, "read", refusal) from refusal
 
     def write(self, path: str, data: bytes) -> None:
+        self.look_and_write((), path, data)
+
+    def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         self._close_opened()  # it may be about to be replaced
         try:
-            size = self._twice(lambda session: small.write(session, path, data))
+            looks, size = self._twice(
+                lambda session: look.stat_before(session, paths, lambda: small.write(session, path, data))
+            )
         except RefusedError as refusal:
             raise self._refused(path, "written", refusal) from refusal
         if size != len(data):
             raise self._wrong_size(path, size, len(data))
+        return looks
 
     def append(self, path: str, data: bytes) -> None:
+        self.look_and_append((), path, data)
+
+    def look_and_append(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         try:
             session = self._link.session()
-            before, after = session.line.run(small.append(session, path, data, self._take_opened(path, session)))
+            opened = self._take_opened(path, session)
+            looks, (before, after) = session.line.run(
+                look.stat_before(session, paths, lambda: small.append(session, path, data, opened))
+            )
         except RefusedError as refusal:
             if refusal.status.code == Code.OP_UNSUPPORTED:
                 self._manners.appends = False
@@ -163,6 +175,7 @@ class SftpRemote(Remote):
         # Others may have appended more.
         if after < before + len(data):
             raise self._wrong_size(path, after, before + len(data))
+        return looks
 
     def close(self) -> None:
         self._link.close()
