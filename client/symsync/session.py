@@ -358,7 +358,8 @@ class _Session:
             # The change is that against what lies there, which may be older than what counts here.
             # The last act under the lock, which nobody else need wait for any more.
             held = pairing.hub_state if normal else None
-            file = store.record(self._settings.node, held, state, file, fence.leave)
+            with _under(fence):
+                file = store.record(self._settings.node, held, state, file, fence.folder, fence.leave)
             token = state.generation.id
             met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
         if not self._nodes.save(hub, pairing.node_file if normal else None, state, pairing.node_shape):
@@ -392,7 +393,10 @@ class _Session:
             self._name_hub(store, pairing, fence)
         intent = Intent(generation, *_announcement(view.decisions))
         held, lying = pairing.hub_state, pairing.hub_file
-        file, written, looks = store.announce(self._settings.node, intent, held, lying, execution.ahead())
+        with _under(fence):
+            file, written, looks = store.announce(
+                self._settings.node, intent, held, lying, fence.folder, execution.ahead()
+            )
         execution.seen_ahead(looks)
         return file, replace(written, answer=_or_overtaken(written.answer))
 
@@ -402,11 +406,8 @@ class _Session:
         now = unless_damaged(store.identity) if anew else store.identity()
         if now is not None:
             raise _Overtaken(f"another node met this hub at the same time and called it {now.name}; run again")
-        try:
+        with _under(fence):
             staged, identity = store.stage_identity(pairing.there, fence.folder)
-        except HubRefused:
-            fence.verify()
-            raise
         if anew:
             pairing.remote.remove_files([identity])  # not every hub would replace a damaged one
         (problem,) = fence.rename([(staged, identity)])
@@ -442,6 +443,16 @@ class _Session:
     def _prunes(self, view: View, fence: Fence | None) -> bool:
         """Whether the hub's trash is looked through: when something was added to it, else once a day."""
         return fence is not None and (fence.added_to_trash or time.time() - view.met.pruned >= _DAY)
+
+
+@contextmanager
+def _under(fence: Fence) -> Iterator[None]:
+    """What the hub refuses is told as the loss of the lock where that is why."""
+    try:
+        yield
+    except HubRefused:
+        fence.verify()
+        raise
 
 
 def _labels(label: str) -> Iterator[str]:

@@ -38,6 +38,9 @@ from symsync_protocol.statefile import (
     worth_rewriting,
 )
 
+_STAGED = "state"
+"""What a state file that is written anew is called before it takes its place."""
+
 _JOURNAL = "_journal."
 """What the journal of a run is called, with the other side's name behind it."""
 
@@ -471,12 +474,19 @@ class HubStore:
         return f"{STATE_DIR}/{node}" if file is not None and not file.torn and self.appends else None
 
     def announce(
-        self, node: str, intent: Intent, held: PairState | None, file: Recorded | None, paths: Sequence[str] = ()
+        self,
+        node: str,
+        intent: Intent,
+        held: PairState | None,
+        file: Recorded | None,
+        folder: str,
+        paths: Sequence[str] = (),
     ) -> tuple[Recorded, Question, Outcomes]:
         """Append `intent` to the node's state file, which is made where there is none, and look at `paths` before.
 
-        `held` is the state in it, in the node's view. What was written is still to be looked at before anything is
-        done, and perhaps to be renamed before that.
+        `held` is the state in it, in the node's view. `folder`: where only the lock's holder can have anything, for
+        what is written anew. What was written is still to be looked at before anything is done, and perhaps to be
+        renamed before that.
         """
         path, new = f"{STATE_DIR}/{node}", None
         grown, looks = None, Outcomes()
@@ -484,18 +494,21 @@ class HubStore:
             change = encode_intent(intent, rewrites=file.rewrites, offset=file.size)
             grown, looks = self._append(node, file, change, paths)
         if grown is None:
-            grown, new, looks = self._write_new(node, held, file, intent, paths)
+            grown, new, looks = self._write_new(held, file, intent, folder, paths)
             if not self._remote.traits.replaces:
                 self._replace(path, new)
                 new = None
         size = grown.size
-        put = partial(self._replace, path, f"{path}.new")
-        return grown, Question(path, lambda found: self._grew(path, size, found), new, put), looks
+        question = Question(path, lambda found: self._grew(path, size, found))
+        if new is not None:
+            question = replace(question, new=new, replace=partial(self._replace, path, new))
+        return grown, question, looks
 
     def record(
-        self, node: str, held: PairState | None, state: PairState, file: Recorded | None, look: Look
+        self, node: str, held: PairState | None, state: PairState, file: Recorded | None, folder: str, look: Look
     ) -> Recorded:
-        """Record `state`, in the node's view, swapped: appended where the hub can and it is worth it, else anew.
+        """Record `state`, in the node's view, swapped: appended where the hub can and it is worth it, else anew, by way
+        of `folder`, as with `announce`.
 
         `held` is the state in the file, None where the new one does not follow from it. `look` is how the file is
         looked at then: it may bring along what else is to be done at the end.
@@ -506,7 +519,7 @@ class HubStore:
             grown, _ = self._append(node, file, change)
         path = f"{STATE_DIR}/{node}"
         if grown is None:
-            grown, new, _ = self._write_new(node, state, file, None)
+            grown, new, _ = self._write_new(state, file, None, folder)
             self._replace(path, new)
         (found,) = look([path])
         self._grew(path, grown.size, found)
@@ -529,21 +542,21 @@ class HubStore:
 
     def _write_new(
         self,
-        node: str,
         state: PairState | None,
         file: Recorded | None,
         intent: Intent | None,
+        folder: str,
         paths: Sequence[str] = (),
     ) -> tuple[Recorded, str, Outcomes]:
-        """Look at `paths`, and write the node's state file anew, beside it, so that no reader sees half of it; its
-        shape, and where."""
+        """Look at `paths`, and write a node's state file anew in `folder`: no reader sees half of it, and nobody who
+        has lost the lock can put it over a later one. Its shape, and where it is."""
         rewrites = file.rewrites + 1 if file else _first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
-        new = f"{STATE_DIR}/{node}.new"
+        new = f"{folder}/{_STAGED}"
         try:
             looks = self._remote.look_and_write(paths, new, data)
         except HubRefused:
-            self._remote.remove_files([new])  # an ended run left it, and not every hub writes over what is there
+            self._remote.remove_files([new])  # a try that was cut off left it, and not every hub writes over a file
             looks = self._remote.look_and_write(paths, new, data)
         return Recorded(len(data), rewrites, len(data)), new, looks
 
@@ -558,10 +571,14 @@ class HubStore:
         """Let a new file take the place of that at `path`, in one rename where the hub can."""
         (problem,) = self._remote.rename([(new, path)])
         if problem is not None and problem.reason is Reason.EXISTS:
-            self._remote.remove_files([path])
-            (problem,) = self._remote.rename([(new, path)])
+            # Meanwhile it is found as .new. Who has lost the lock can't take the old one away, nor replace a later one.
+            spare, old = f"{path}.new", f"{new}.old"
+            self._remote.remove_files([spare])
+            *problems, problem = self._remote.rename([(new, spare), (path, old), (spare, path)])
+            problem = next((one for one in problems if one is not None), problem)
+            self._remote.remove_files([old])
         if problem is not None:
-            raise HubError(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
+            raise HubRefused(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
 
 
 def _first_rewrite() -> int:

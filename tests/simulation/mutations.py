@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, REGRESSIONS
+from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, OLDER_STATE_OF_A_SLEEPER, REGRESSIONS
 from symsync import local_files
 from symsync.core import conflicts
 from symsync.core.compare import Base
@@ -24,7 +24,7 @@ from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.remotes.base import Remote
 from symsync.statestore import HubStore, NodeStore, Question
-from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, STATE_DIR, join
+from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, STATE_DIR, TEMPORARY_DIR, join
 from symsync_protocol.state import Copy, Entry, Identity, PairState, Version
 from symsync_protocol.statefile import encode_identity
 
@@ -59,10 +59,20 @@ def _nothing(*_args: object, **_kwargs: object) -> None:
 
 
 def _unannounced(
-    store: HubStore, _node: str, _intent: object, _held: object, file: Any, paths: Sequence[str] = ()
+    store: HubStore, _node: str, _intent: object, _held: object, file: Any, _folder: str, paths: Sequence[str] = ()
 ) -> tuple[Any, Question, Any]:
     """`HubStore.announce` that writes nothing."""
     return file, _UNASKED, store._remote.stat(paths)
+
+
+def _outside_the_lock(
+    store: HubStore, state: Any, file: Any, intent: Any, _folder: str, paths: Sequence[str] = ()
+) -> tuple[Any, str, Any]:
+    """`HubStore._write_new` where also those have access who have lost the lock."""
+    return _TRUE_WRITE_NEW(store, state, file, intent, TEMPORARY_DIR, paths)
+
+
+_TRUE_WRITE_NEW = HubStore._write_new
 
 
 class _OpenFence(Fence):
@@ -302,6 +312,12 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.session._labels": itertools.repeat},
         "overrun",
         str(REGRESSIONS[ANOTHER_ATTEMPTS_LOCK]),
+    ),
+    "state-out-of-lock": Mutation(
+        "a state that is written anew takes its place by a rename out of the lock, as all puts do",
+        {"symsync.statestore.HubStore._write_new": _outside_the_lock},
+        "copy",
+        str(REGRESSIONS[OLDER_STATE_OF_A_SLEEPER]),
     ),
     "put-back": Mutation(
         "what a dead run displaced and did not replace is put back",

@@ -2,6 +2,8 @@
 
 from simulation.history import History
 
+OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
+
 ANOTHER_ATTEMPTS_LOCK = (
     "a run took the lock that its attempt before could not leave for its own, and put what that had sent"
 )
@@ -674,6 +676,13 @@ _TEXTS = {
         b write d/e/f 6
         a swap cut 9
         world together 526 a sync | b sync | a swap short 9
+    """,
+    OLDER_STATE_OF_A_SLEEPER: """
+        nodes=a disk=yes
+        a write f 2
+        hub write f 3
+        a write d/f 4
+        a swap meanwhile 28 a sync silent 2
     """,
     "a deletion came back, for a hub seemed new in a cut listing to a node that had only begun to meet it": """
         nodes=b

@@ -418,8 +418,8 @@ def _table(data: bytes) -> dict[str, str]:
 
 
 def _is_of_states(pairs: Iterable[tuple[str, str]]) -> bool:
-    """Whether only states are renamed; no links lie among them."""
-    return all(path.startswith(f"{STATE_DIR}/") for pair in pairs for path in pair)
+    """Whether only states take their places; no links lie among them."""
+    return all(new.startswith(f"{STATE_DIR}/") for _, new in pairs)
 
 
 def _shown(found: Found) -> Found:
