@@ -339,7 +339,8 @@ class _Session:
 
     def _hub_store(self, pairing: Pairing) -> HubStore:
         """The hub's states; once a day it is tried again whether the hub can append by now."""
-        return HubStore(pairing.remote, appends=pairing.met.appends or time.time() - pairing.met.pruned >= _DAY)
+        appends = pairing.met.appends or time.time() - pairing.met.pruned >= _DAY
+        return HubStore(pairing.remote, appends=appends, folder=pairing.folder)
 
     def _record(
         self,

@@ -12,9 +12,10 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgpack
 
@@ -38,8 +39,13 @@ from symsync_protocol.statefile import (
     worth_rewriting,
 )
 
+_MOST_PARTS = 16
+"""In so many files beside the first one a state may lie on a hub before it is written anew."""
+
 _STAGED = "state"
 """What a state file that is written anew is called before it takes its place."""
+
+T = TypeVar("T")
 
 _JOURNAL = "_journal."
 """What the journal of a run is called, with the other side's name behind it."""
@@ -66,10 +72,11 @@ class Recorded:
     rewrites: int
     base_size: int
     torn: bool = False
+    parts: int = 0
 
     @classmethod
     def of(cls, file: StateFile) -> "Recorded":
-        return cls(file.size, file.rewrites, file.base_size, file.torn)
+        return cls(file.size, file.rewrites, file.base_size, file.torn, file.parts)
 
     def disowned(self) -> "Recorded":
         """As one to be written anew, in a size that nobody remembers: it is older than what others have read, so that
@@ -149,8 +156,9 @@ class NodeStore:
     def load(self, hub: str) -> StateFile | None:
         """The state with `hub`, None where there is none. Raises StateDamaged or StateTooNew."""
         path = self._dir / hub
-        with suppress(FileNotFoundError):
-            return decode(path.read_bytes(), str(path))
+        files = list(_chain(lambda name: _unless_missing((self._dir / name).read_bytes), hub, len))
+        if files:
+            return replace(decode(b"".join(files), str(path)), parts=len(files) - 1)
         # Written anew by the other side, which had this directory as its hub, and not yet renamed when it was ended;
         # one that is not whole never counted.
         new = path.with_name(f"{hub}.new")
@@ -167,19 +175,16 @@ class NodeStore:
 
     def shape(self, hub: str) -> object:
         """What changes whenever anybody records a state with `hub`: None while there is none."""
-        try:
-            status = (self._dir / hub).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_size
+        files = list(_chain(lambda name: _unless_missing((self._dir / name).stat), hub, lambda file: file.st_size))
+        return (files[0].st_ino, sum(file.st_size for file in files)) if files else None
 
     def announce(self, hub: str, before: StateFile | None, intent: Intent) -> StateFile:
         """Append `intent` to the state with `hub`; the file as it is then."""
         path = self._dir / hub
-        if before is None or before.torn:
+        if before is None or before.torn or before.parts:
             rewrites = before.rewrites + 1 if before else _first_rewrite()
             state = before.state if before else None
-            self._replace(path, encode_file(state, rewrites=rewrites, intent=intent))
+            self._rewrite(hub, encode_file(state, rewrites=rewrites, intent=intent))
             return decode(path.read_bytes(), str(path))
         change = encode_intent(intent, rewrites=before.rewrites, offset=before.size)
         self._extend(path, change)
@@ -200,11 +205,11 @@ class NodeStore:
         if self.shape(hub) != shape:
             return False
         path = self._dir / hub
-        if before is None or before.state is None or worth_rewriting(before):
+        if before is None or before.state is None or before.parts or worth_rewriting(before):
             rewrites = before.rewrites + 1 if before else _first_rewrite()
             announced = before.intent if before else None  # by a run of the other side's, which was ended since
             later = announced is not None and announced.generation.number > state.generation.number
-            self._replace(path, encode_file(state, rewrites=rewrites, intent=announced if later else None))
+            self._rewrite(hub, encode_file(state, rewrites=rewrites, intent=announced if later else None))
         else:
             self._extend(path, encode_change(before.state, state, rewrites=before.rewrites, offset=before.size))
         return True
@@ -257,7 +262,7 @@ class NodeStore:
             return Met()
 
     def remember(self, hub: str, met: Met) -> None:
-        own = (met.own.size, met.own.rewrites, met.own.base_size, met.own.torn) if met.own else None
+        own = astuple(met.own) if met.own else None
         others = {name: (other.size, other.copies) for name, other in met.others.items()}
         table = {
             "hub": met.hub,
@@ -309,6 +314,13 @@ class NodeStore:
         with _writing(path), path.open("ab" if append else "wb") as file:
             file.write(data)
 
+    def _rewrite(self, hub: str, data: bytes) -> None:
+        """Write the state with `hub` anew, in one file."""
+        self._replace(self._dir / hub, data)
+        for name in os.listdir(self._dir):
+            if _is_part(name, hub):
+                (self._dir / name).unlink(missing_ok=True)
+
     def _extend(self, path: Path, data: bytes) -> None:
         with _writing(path), path.open("ab") as file:
             file.write(data)
@@ -352,6 +364,30 @@ def _writing(path: Path) -> Iterator[None]:
         raise NodeError(f"{path}: can't be written: {reason}; what was done is found again by the next run") from error
 
 
+def _chain(read: Callable[[str], T | None], node: str, size: Callable[[T], int]) -> Iterator[T]:
+    """What `read` gives for the files in which a state lies: the first, and each further one is called by where it
+    begins."""
+    begins = 0
+    file = read(node)
+    while file is not None:
+        yield file
+        begins += size(file)
+        file = read(f"{node}.{begins}")
+
+
+def _is_part(name: str, node: str) -> bool:
+    """Whether a file's name is that of a further part of the state called `node`."""
+    whole, dot, begins = name.partition(".")
+    return whole == node and bool(dot) and begins.isdecimal()
+
+
+def _unless_missing(look: Callable[[], T]) -> T | None:
+    try:
+        return look()
+    except FileNotFoundError:
+        return None
+
+
 Look = Callable[[Sequence[str]], list[Found | Problem | None]]
 """As `Remote.stat`."""
 
@@ -374,20 +410,40 @@ class StateFolder:
     """What a hub's `.sync.state/` holds."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
-    """The nodes' state files, by node, with their sizes."""
+    """The nodes' states, by node, with their sizes, all parts together."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """All files, by name, with their sizes."""
     has_identity: bool = False
     has_links: bool = False
     journals: frozenset[str] = frozenset()
     """The directories with which a run of the hub's own was begun, and perhaps ended before it was done."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What was written of a node's state on the hub."""
+
+    file: Recorded
+    """Its shape then."""
+    path: str
+    """The file that was written."""
+    check: Callable[[Found | Problem | None], None]
+    """Raises HubError unless this shows that all is there."""
+    looks: Outcomes
+    """What had been looked at before."""
+
+
 class HubStore:
     """`.sync.state/` of the hub."""
 
-    def __init__(self, remote: Remote, *, appends: bool = True) -> None:
-        """`appends`: whether it is worth trying to append."""
+    def __init__(self, remote: Remote, *, appends: bool = True, folder: StateFolder | None = None) -> None:
+        """`appends`: whether it is worth trying to append. `folder`: what it held a moment ago, if that is known."""
         self._remote = remote
         self._tries_append = appends
+        self._files: Mapping[str, int] | None = folder.files if folder is not None else None
+        """What the folder held when it was last listed."""
+        self._useless: set[str] = set()
+        """The parts of what has been written anew."""
         self.clock_offset_ns: int | None = None
         """The hub's clock minus this machine's, known once something was written."""
 
@@ -428,14 +484,20 @@ class HubStore:
             (listing,) = self._remote.listings([STATE_DIR])  # another node may have made it in this very moment
         if listing.problem is not None:
             if listing.problem.reason is Reason.ABSENT:
+                self._files = {}
                 return StateFolder()
             raise HubError(f"the hub's {STATE_DIR} can't be listed: {listing.problem.detail or listing.problem.reason}")
         found = {basename(entry.path): entry.stamp.size for entry in listing.entries}
         names = {name.removesuffix(".new") for name in found if not name.startswith((".", "_"))}
-        sizes = {name: found.get(name, found.get(f"{name}.new", 0)) for name in names if "." not in name}
+        sizes = {
+            name: sum(_chain(found.get, name, int)) if name in found else found.get(f"{name}.new", 0)
+            for name in names
+            if "." not in name
+        }
+        self._files = found
         has_links = LINKS_FILE in found or f"{LINKS_FILE}.new" in found
         journals = frozenset(name.removeprefix(_JOURNAL) for name in found if name.startswith(_JOURNAL))
-        return StateFolder(sizes, IDENTITY_FILE in found, has_links, journals)
+        return StateFolder(sizes, found, IDENTITY_FILE in found, has_links, journals)
 
     def load(self, node: str) -> StateFile | None:
         """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""
@@ -443,7 +505,8 @@ class HubStore:
         for place in self._places(node):
             data = self._remote.read(place, 0, SIZE_LIMIT)
             if data is not None and place == path:
-                return decode(data, f"the hub's {path}")
+                parts = self._further(node, len(data))
+                return replace(decode(b"".join([data, *parts]), f"the hub's {path}"), parts=len(parts))
             # Written anew, but not yet renamed when the run was ended: nothing can be appended to it under its name.
             # One that is not whole never counted.
             with suppress(StateDamaged):
@@ -464,14 +527,39 @@ class HubStore:
         journal = None if data is None else _decode_journal(data, f"the hub's {path}")
         return None if journal is None else journal.swapped()
 
+    def _further(self, node: str, size: int) -> list[bytes]:
+        """The parts of a node's state that follow the first `size` bytes, as far as they were listed."""
+        files = self._listed()
+
+        def read(name: str) -> bytes | None:
+            return self._remote.read(f"{STATE_DIR}/{name}", 0, SIZE_LIMIT) if name in files else None
+
+        parts: list[bytes] = []
+        while (part := read(f"{node}.{size}")) is not None:
+            parts.append(part)
+            size += len(part)
+        return parts
+
+    def _listed(self) -> Mapping[str, int]:
+        if self._files is None:
+            self.folder()
+        return self._files or {}
+
     def raw(self, node: str, offset: int = 0) -> bytes | None:
-        """The bytes of a node's state file from `offset`."""
+        """The bytes of a node's state from `offset`."""
+        begins = 0
+        for size in _chain(self._listed().get, node, int):
+            if begins + size == offset and f"{node}.{offset}" in self._listed():
+                return b"".join(self._further(node, offset))
+            begins += size
         found = (self._remote.read(place, offset, SIZE_LIMIT) for place in self._places(node))
-        return next((data for data in found if data is not None), None)
+        data = next((data for data in found if data is not None), None)
+        return None if data is None else b"".join([data, *self._further(node, offset + len(data))])
 
     def growing(self, node: str, file: Recorded | None) -> str | None:
         """The node's state file, which lies there as `file`, if `announce` is going to append to it."""
-        return f"{STATE_DIR}/{node}" if file is not None and not file.torn and self.appends else None
+        grows = file is not None and not file.torn and not file.parts and self.appends
+        return f"{STATE_DIR}/{node}" if grows else None
 
     def announce(
         self,
@@ -488,21 +576,18 @@ class HubStore:
         what is written anew. What was written is still to be looked at before anything is done, and perhaps to be
         renamed before that.
         """
-        path, new = f"{STATE_DIR}/{node}", None
-        grown, looks = None, Outcomes()
         if file is not None and not file.torn:
             change = encode_intent(intent, rewrites=file.rewrites, offset=file.size)
-            grown, looks = self._append(node, file, change, paths)
-        if grown is None:
-            grown, new, looks = self._write_new(held, file, intent, folder, paths)
-            if not self._remote.traits.replaces:
-                self._replace(path, new)
-                new = None
-        size = grown.size
-        question = Question(path, lambda found: self._grew(path, size, found))
-        if new is not None:
-            question = replace(question, new=new, replace=partial(self._replace, path, new))
-        return grown, question, looks
+            written = self._append(node, file, change, paths)
+            if written is not None:
+                return written.file, Question(written.path, written.check), written.looks
+        path = f"{STATE_DIR}/{node}"
+        written = self._write_new(node, held, file, intent, folder, paths)
+        if not self._remote.traits.replaces:
+            self._replace(path, written.path)
+            return written.file, Question(path, written.check), written.looks
+        put = partial(self._replace, path, written.path)
+        return written.file, Question(path, written.check, written.path, put), written.looks
 
     def record(
         self, node: str, held: PairState | None, state: PairState, file: Recorded | None, folder: str, look: Look
@@ -513,52 +598,72 @@ class HubStore:
         `held` is the state in the file, None where the new one does not follow from it. `look` is how the file is
         looked at then: it may bring along what else is to be done at the end.
         """
-        grown = None
+        written = None
         if file is not None and held is not None and not _worth(file):
             change = encode_change(held, state, rewrites=file.rewrites, offset=file.size, swapped=True)
-            grown, _ = self._append(node, file, change)
-        path = f"{STATE_DIR}/{node}"
-        if grown is None:
-            grown, new, _ = self._write_new(state, file, None, folder)
-            self._replace(path, new)
+            written = self._append(node, file, change)
+        path = written.path if written is not None else f"{STATE_DIR}/{node}"
+        if written is None:
+            written = self._write_new(node, state, file, None, folder)
+            self._replace(path, written.path)
+        if self._useless:
+            self._remote.remove_files(sorted(self._useless))
         (found,) = look([path])
-        self._grew(path, grown.size, found)
-        return grown
+        written.check(found)
+        return written.file
 
-    def _append(
-        self, node: str, file: Recorded, data: bytes, paths: Sequence[str] = ()
-    ) -> tuple[Recorded | None, Outcomes]:
-        """Look at `paths`, and append; the file's shape is None where this hub can't, which may show itself only now.
-        """
-        if not self.appends:
-            return None, []
+    def _append(self, node: str, file: Recorded, data: bytes, paths: Sequence[str] = ()) -> "_Written | None":
+        """Look at `paths`, and append, in a further part where this hub can't, which may show itself only now. None
+        where a state lies in too many parts."""
+        path = f"{STATE_DIR}/{node}"
+        if self.appends and not file.parts:
+            try:
+                looks = self._remote.look_and_append(paths, path, data)
+            except HubRefused:
+                if self.appends:
+                    raise
+            else:
+                file = replace(file, size=file.size + len(data))
+                return _Written(file, path, partial(self._grew, path, file.size), looks)
+        if file.parts >= _MOST_PARTS:
+            return None
+        name = f"{node}.{file.size}"
+        path = f"{STATE_DIR}/{name}"
+        self._useless.discard(path)
+        self._files = {**(self._files or {}), name: len(data)}
         try:
-            looks = self._remote.look_and_append(paths, f"{STATE_DIR}/{node}", data)
+            looks = self._remote.look_and_append(paths, path, data)  # which needs no look at its size at once
         except HubRefused:
-            if self.appends:
-                raise
-            return None, []
-        return replace(file, size=file.size + len(data)), looks
+            looks = self._write(paths, path, data)
+        file = replace(file, size=file.size + len(data), parts=file.parts + 1)
+        return _Written(file, path, partial(self._grew, path, len(data)), looks)
 
     def _write_new(
         self,
+        node: str,
         state: PairState | None,
         file: Recorded | None,
         intent: Intent | None,
         folder: str,
         paths: Sequence[str] = (),
-    ) -> tuple[Recorded, str, Outcomes]:
+    ) -> "_Written":
         """Look at `paths`, and write a node's state file anew in `folder`: no reader sees half of it, and nobody who
-        has lost the lock can put it over a later one. Its shape, and where it is."""
+        has lost the lock can put it over a later one."""
         rewrites = file.rewrites + 1 if file else _first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
         new = f"{folder}/{_STAGED}"
+        looks = self._write(paths, new, data)
+        parts = (name for name in self._files or () if _is_part(name, node))
+        self._useless.update(f"{STATE_DIR}/{name}" for name in parts)
+        check = partial(self._grew, f"{STATE_DIR}/{node}", len(data))
+        return _Written(Recorded(len(data), rewrites, len(data)), new, check, looks)
+
+    def _write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         try:
-            looks = self._remote.look_and_write(paths, new, data)
+            return self._remote.look_and_write(paths, path, data)
         except HubRefused:
-            self._remote.remove_files([new])  # a try that was cut off left it, and not every hub writes over a file
-            looks = self._remote.look_and_write(paths, new, data)
-        return Recorded(len(data), rewrites, len(data)), new, looks
+            self._remote.remove_files([path])  # a try that was cut off left it, and not every hub writes over a file
+            return self._remote.look_and_write(paths, path, data)
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
         """Verify the size of what was just written, and read the hub's clock off it."""

@@ -118,8 +118,13 @@ class _Survey:
         def taken(path: str) -> bool:
             return path in occupied or not (here.knows(path) and there.knows(path))
 
-        names = Names(pairing.here.name, pairing.there.name, taken)
-        decisions = plan(pairs, self._plan_rules(base), names)
+        while True:
+            names = Names(pairing.here.name, pairing.there.name, taken)
+            decisions = plan(pairs, self._plan_rules(base), names)
+            in_the_way = self._hidden_at_copies(decisions, there) - occupied
+            if not in_the_way:
+                break
+            occupied |= in_the_way
         for problem in self._problems:
             self._audience.problem(problem)
         return View(
@@ -225,13 +230,25 @@ class _Survey:
         hidden = [
             path
             for path in sorted(kinds.keys() - there.entries.keys())
-            if any(basename(up).startswith(".") for up in (*ancestors(path), path))
+            if _may_be_hidden(path)
             and not rules.excludes_wholly(path, directory=kinds[path] is Kind.DIRECTORY)
         ]
         now = dict(zip(hidden, self._remote.stat(hidden) if hidden else [], strict=True))
         found = {path: entry for path, entry in now.items() if isinstance(entry, Found)}
         unknown = {path for path, entry in now.items() if isinstance(entry, Problem)}
         return replace(there, entries={**there.entries, **found}, unknown=there.unknown | unknown)
+
+    def _hidden_at_copies(self, decisions: Iterable[Decision], there: Scan) -> set[str]:
+        """Where copies are to be laid on the hub, and its listings do not show that something lies there already; which
+        names they leave out may not be known yet."""
+        steps = [(decision, step) for decision in decisions for step in decision.steps if step.on is Side.THERE]
+        asked = [
+            step.path
+            for decision, step in steps
+            if step.path != decision.path and step.path not in there.entries and _may_be_hidden(step.path)
+        ]
+        now = self._remote.stat(asked) if asked else []
+        return {path for path, entry in zip(asked, now, strict=True) if entry is not None}
 
     def _beyond_limit(self, here: Scan, there: Scan, rules: Rules) -> Scan:
         """Where a listing was cut short, as beyond 10,000 entries on Pure-FTPd, all that any node's state knows there,
@@ -267,7 +284,8 @@ class _Survey:
                 kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())
         # One-way runs settle conflicts whose copies stay on the hub, and only the state there still tells of those.
         known = [state for state in (own, self._pairing.hub_state) if state is not None]
-        copies = (conflict.copy_there for state in known for conflict in state.conflicts.values())
+        conflicts = [*(state.conflicts for state in known), *([journal.conflicts] if journal is not None else [])]
+        copies = (conflict.copy_there for some in conflicts for conflict in some.values())
         kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
         return kinds
 
@@ -477,6 +495,11 @@ def _news(state: PairState, scan: Scan, side: Side) -> bool:
 def _is_all_there(state: PairState, here: Scan, there: Scan) -> bool:
     """Whether either side has all that the state knows, and nothing is undecided: then nobody's word is needed."""
     return not state.conflicts and state.entries.keys() <= here.entries.keys() & there.entries.keys()
+
+
+def _may_be_hidden(path: str) -> bool:
+    """Whether listings that leave out names with a dot leave out this one."""
+    return any(basename(up).startswith(".") for up in (*ancestors(path), path))
 
 
 def _told_links(base: Base, scan: Scan, side: Side) -> dict[str, bytes]:

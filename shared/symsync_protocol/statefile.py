@@ -63,6 +63,8 @@ class StateFile:
     """Bytes up to the end of the first record."""
     record_ids: frozenset[bytes]
     """The records that count."""
+    parts: int = 0
+    """In how many files beside the first it lies, because a server could not append."""
 
     @property
     def records(self) -> int:

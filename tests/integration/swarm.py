@@ -38,7 +38,7 @@ _LONGEST_RUN = 240.0
 """Seconds; a run that has not ended by then hangs."""
 
 _ASKS_FOR_LOCK = re.compile(rf"> RNTO .*{re.escape(LOCK_DIR)}$", re.M)
-_ANNOUNCES = re.compile(rf"> (APPE|STOR) .*{re.escape(STATE_DIR)}/", re.M)
+_ANNOUNCES = re.compile(rf"> (APPE .*{re.escape(STATE_DIR)}|STOR .*{re.escape(LOCK_DIR)}/[^/]+)/", re.M)
 """The first thing that is done under the lock."""
 _LEAVES_LOCK = re.compile(rf"> RMD .*{re.escape(LOCK_DIR)}$", re.M)
 

@@ -66,10 +66,10 @@ def _unannounced(
 
 
 def _outside_the_lock(
-    store: HubStore, state: Any, file: Any, intent: Any, _folder: str, paths: Sequence[str] = ()
-) -> tuple[Any, str, Any]:
+    store: HubStore, node: str, state: Any, file: Any, intent: Any, _folder: str, paths: Sequence[str] = ()
+) -> Any:
     """`HubStore._write_new` where also those have access who have lost the lock."""
-    return _TRUE_WRITE_NEW(store, state, file, intent, TEMPORARY_DIR, paths)
+    return _TRUE_WRITE_NEW(store, node, state, file, intent, TEMPORARY_DIR, paths)
 
 
 _TRUE_WRITE_NEW = HubStore._write_new

@@ -677,6 +677,17 @@ _TEXTS = {
         a swap cut 9
         world together 526 a sync | b sync | a swap short 9
     """,
+    "a conflict's copy under a hidden directory, laid by an ended run, was in the way of its next try for ever": """
+        nodes=abc hides=yes
+        a mkdir .d/f
+        c unpack d 2
+        a sync
+        b write .f 3
+        b sync
+        c write .f 7
+        c write .d/f 8
+        c sync crash 20
+    """,
     OLDER_STATE_OF_A_SLEEPER: """
         nodes=a disk=yes
         a write f 2

@@ -57,6 +57,14 @@ def names(remote: FtpRemote, directory: str = "") -> set[str]:
     return {entry.path for entry in found.entries}
 
 
+class Hides(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+    """Never lists names with a dot."""
+
+    def ftp_LIST(self, path: str) -> Any:  # noqa: N802  # pyftpdlib's naming
+        self.fs.listdir = lambda directory: [n for n in os.listdir(directory) if not n.startswith(".")]
+        return super().ftp_LIST(path)
+
+
 class TestOpening:
     def test_wrong_password(self, server: Running) -> None:
         """One line that names host and login, and what the server said."""
@@ -186,11 +194,6 @@ class TestWays:
         """A server that never lists dot names is found out by our own directory, and stat still finds them."""
         (root / ".sync.state").mkdir()
         (root / ".hidden").write_text("x")
-
-        class Hides(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
-            def ftp_LIST(self, path: str) -> Any:  # noqa: N802  # pyftpdlib's naming
-                self.fs.listdir = lambda directory: [n for n in os.listdir(directory) if not n.startswith(".")]
-                return super().ftp_LIST(path)
 
         hiding = running(root, without=(*WITHOUT_MLSD, "STAT"), handler=Hides)
         with hiding as server, FtpRemote.open(server.location()) as remote:
@@ -489,6 +492,23 @@ class TestWithoutTls:
         """With `tls no` nobody asks."""
         FtpRemote.open(server.location(tls=Tls.NO)).close()
         assert "AUTH TLS" not in server.commands
+
+
+def test_a_copy_finds_its_place_taken_unseen(root: Path, tmp_path: Path) -> None:
+    """What listings hide, and nobody knows of, is noticed where a conflict's copy was to be laid."""
+
+    node = tmp_path / "node"
+    node.mkdir()
+    (node / ".profile").write_text("of the node")
+    (root / ".profile").write_text("of the hub")
+    (root / ".profile.paris").write_text("unseen")
+    with running(root, without=(*WITHOUT_MLSD, "STAT"), handler=Hides) as server:
+        settings = Settings(node, "paris", server.location(), peer="hub", includedots=True)
+        for _ in range(2):  # it is not known from the first what this server hides
+            session.run(settings, Audience())
+    found = {path.name: path.read_text() for path in root.iterdir() if path.is_file()}
+    assert {".profile": "of the hub", ".profile.paris": "unseen", ".profile.paris.2": "of the node"} == found
+    assert "of the hub" == (node / ".profile.hub").read_text()
 
 
 @pytest.mark.parametrize("writes_over", [False, True])

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from symsync.core.values import Listing, Problem, Reason
+from symsync.core.values import Found, Listing, Problem, Reason
 from symsync.remotes.base import Traits
+from symsync.remotes.directory import DirectoryRemote
 from symsync.remotes.memory import MemoryHub, MemoryRemote
-from symsync.statestore import HubStore, Recorded
+from symsync.statestore import HubStore, NodeStore, Other, Recorded, refreshed
 from symsync_protocol.errors import HubError, HubRefused
 from symsync_protocol.names import LOCK_DIR, STATE_DIR
-from symsync_protocol.state import Generation, Identity, PairState
+from symsync_protocol.stamps import Kind, Stamp
+from symsync_protocol.state import Entry, Generation, Identity, Intent, PairState
 
 MINE = f"{LOCK_DIR}/paris-1"
 
@@ -60,9 +64,7 @@ def test_who_has_lost_the_lock_replaces_no_state(replaces: bool) -> None:
     store = HubStore(remote)
 
     def record(number: int, file: Recorded | None) -> Recorded:
-        token = bytes([number]) * 16
-        state = PairState(Identity("paris", token), Identity("hub", token), Generation(number, token))
-        return store.record("paris", None, state, file, MINE, remote.stat)
+        return store.record("paris", None, _state(number), file, MINE, remote.stat)
 
     recorded = record(2, record(1, None))
     before = remote.read(f"{STATE_DIR}/paris")
@@ -73,3 +75,90 @@ def test_who_has_lost_the_lock_replaces_no_state(replaces: bool) -> None:
         record(3, recorded)
     assert before == remote.read(f"{STATE_DIR}/paris")
     assert {"paris"} == store.folder().sizes.keys() and f"{STATE_DIR}/paris.new" not in hub
+
+
+def _state(number: int) -> PairState:
+    token = bytes([number]) * 16
+    before = tuple(bytes([earlier]) * 16 for earlier in range(number - 1, 0, -1))
+    entries = {f"f{one}": Entry(Stamp(Kind.FILE, one), Stamp(Kind.FILE, one), b"d" * 32) for one in range(number)}
+    here, there = Identity("paris", b"p" * 16), Identity("hub", b"h" * 16)
+    return PairState(here, there, Generation(number, token), before, entries)
+
+
+def _run(store: HubStore, number: int, file: Recorded | None) -> Recorded:
+    """Announce and record as a run does, with a folder in the lock."""
+    remote = store._remote
+    held = _state(number - 1) if number > 1 else None
+    announced = Intent(Generation(number, bytes([number]) * 16), (f"f{number}",))
+    file, question, looks = store.announce("paris", announced, held, file, MINE, [STATE_DIR])
+    assert [Kind.DIRECTORY] == [look.kind for look in looks if isinstance(look, Found)]
+    if question.new is not None and any(remote.rename([(question.new, question.path)])):
+        question.replace()
+    (found,) = remote.stat([question.path])
+    question.answer(found)
+    return store.record("paris", held, _state(number), file, MINE, remote.stat)
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_hub_that_cannot_append(tmp_path: Path, replaces: bool) -> None:
+    """What would be appended becomes a further file; a reader gets it all, or what is new to him, and so does the hub's
+    own run; after some time the state is written anew, in one file."""
+    root = tmp_path / "hub"
+    root.mkdir()
+    nodes = NodeStore(tmp_path)
+    (tmp_path / STATE_DIR).mkdir()
+
+    class Poor(DirectoryRemote):
+        """As ProFTPD without AllowStoreRestart; one that can also not replace."""
+
+        @property
+        def traits(self) -> Traits:
+            return replace(super().traits, appends=False, replaces=replaces)
+
+        def append(self, path: str, data: bytes) -> None:
+            if (root / path).exists():
+                raise HubRefused(f"{path}: append not permitted")
+            super().append(path, data)
+
+    remote = Poor(root, workers=1)
+    remote.make_directories([STATE_DIR, LOCK_DIR, MINE])
+    file: Recorded | None = None
+    known: Other | None = None
+    sizes: set[int] = set()
+    counts = []
+    for number in range(1, 30):
+        file = _run(HubStore(remote, folder=HubStore(remote).folder()), number, file)
+        reader = HubStore(remote)
+        folder = reader.folder()
+        assert folder.sizes == {"paris": file.size} and file.size not in sizes
+        sizes.add(file.size)
+        loaded, own = reader.load("paris"), NodeStore(root).load("paris")
+        assert loaded is not None and own is not None and loaded == own
+        assert loaded.state == _state(number).swapped() and not loaded.torn
+        assert (file.size, file.rewrites, file.parts) == (loaded.size, loaded.rewrites, loaded.parts)
+        counts.append(loaded.parts)
+        assert loaded.parts == sum(name.startswith("paris.") for name in folder.files)
+        after = refreshed(nodes, reader, "hub", "paris", known)
+        assert after is not None and after.state == loaded.state
+        known = Other(after.size)
+    assert 16 == max(counts) and 1 in counts[counts.index(16) :]
+
+
+def test_a_hub_whose_own_run_finds_parts(tmp_path: Path) -> None:
+    """It writes the state anew in one file, and takes away what nobody needs any more."""
+    hub = NodeStore(tmp_path)
+    folder = tmp_path / STATE_DIR
+    remote = DirectoryRemote(tmp_path, workers=1)
+    remote.make_directories([STATE_DIR, LOCK_DIR, MINE])
+    store = HubStore(remote, appends=False)
+    _run(store, 2, _run(store, 1, None))
+    before, shape = hub.load("paris"), hub.shape("paris")
+    assert before is not None and before.parts and ["paris"] == hub.names()
+    (folder / f"paris.{before.size}").write_bytes(b"a run's that slept")
+    assert not hub.save("paris", before, _state(3).swapped(), shape)
+    before, shape = hub.load("paris"), hub.shape("paris")
+    assert before is not None and before.torn
+    assert hub.save("paris", before, _state(3).swapped(), shape)
+    after = hub.load("paris")
+    assert after is not None and after.state == _state(3).swapped() and not after.torn and not after.parts
+    assert ["paris"] == [path.name for path in folder.iterdir()]

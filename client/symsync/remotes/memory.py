@@ -143,7 +143,7 @@ class MemoryHub:
     def extend(self, path: str, content: bytes) -> None:
         """Append to a file, which is made where missing."""
         with self._lock:
-            if not self.traits.appends:
+            if not self.traits.appends and path in self:  # as ProFTPD without AllowStoreRestart has it
                 raise _RefusedError(Reason.OTHER, "appending is not offered")
             self.overwrite(path, (self._node(path).content if path in self else b"") + content)
 
