@@ -10,7 +10,7 @@ commit    fold what was reached into the state; on the hub, then here      core,
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ from symsync.survey import View, survey
 from symsync_protocol.errors import HubError, HubRefused, Stopped
 from symsync_protocol.names import LOCK_DIR, TEMPORARY_DIR
 from symsync_protocol.stamps import Kind
-from symsync_protocol.state import Generation, Intent, PairState
+from symsync_protocol.state import Conflict, Generation, Intent, PairState
 
 __all__ = ["Meeting", "meet", "preview", "run"]
 
@@ -316,8 +316,8 @@ class _Session:
         if fence is not None and self._records_on_hub:
             file, announced = self._announce(store, pairing, view, generation, fence, execution)
         self._introduce(pairing)
-        copies = _copies([decision for decision in view.decisions if decision.touches], Side.HERE)
-        if copies:  # other nodes, whose hub this directory is, must not take them for files
+        if _copies(_planned(view.decisions), Side.HERE):  # nodes whose hub this is must not take them for files
+            copies = _copies(_all_open(view), Side.HERE)
             node_file = self._nodes.announce(hub, pairing.node_file, Intent(generation, (), copies))
             pairing = replace(pairing, node_file=node_file, node_shape=self._nodes.shape(hub))
         state = self._state(pairing, generation)
@@ -392,7 +392,7 @@ class _Session:
         what is still to be asked about that. What can be looked at before goes with it."""
         if pairing.new_hub:
             self._name_hub(store, pairing, fence)
-        intent = Intent(generation, *_announcement(view.decisions))
+        intent = Intent(generation, *_announcement(view))
         held, lying = pairing.hub_state, pairing.hub_file
         with _under(fence):
             file, written, looks = store.announce(
@@ -506,17 +506,31 @@ def _uploads(decision: Decision) -> bool:
     )
 
 
-def _announcement(decisions: list[Decision]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The paths that a plan touches, and the copies that it will lay on the hub."""
-    paths = tuple(decision.path for decision in decisions if decision.touches)
-    return paths, _copies(decisions, Side.THERE)
+def _announcement(view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The paths that a plan touches, and the copies that lie on the hub or will: it takes the place of an ended run's,
+    of which perhaps nothing else there tells."""
+    paths = tuple(decision.path for decision in view.decisions if decision.touches)
+    return paths, _copies(_all_open(view), Side.THERE)
 
 
-def _copies(decisions: list[Decision], side: Side) -> tuple[str, ...]:
-    """The copies of conflicts that a plan lays, or leaves, on a side."""
-    conflicts = [decision.conflict for decision in decisions if decision.then is Then.CONFLICT and decision.conflict]
-    copies = [conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in conflicts]
-    return tuple(copy.path for copy in copies if copy is not None)
+def _planned(decisions: Iterable[Decision]) -> list[Conflict]:
+    """The conflicts for which a plan lays or leaves copies, as it does something for them."""
+    return [
+        decision.conflict
+        for decision in decisions
+        if decision.touches and decision.then is Then.CONFLICT and decision.conflict
+    ]
+
+
+def _all_open(view: View) -> list[Conflict]:
+    """The conflicts that a plan makes or continues, and those that are open already."""
+    made = [decision.conflict for decision in view.decisions if decision.then is Then.CONFLICT and decision.conflict]
+    return [*made, *view.base.conflicts.values()]
+
+
+def _copies(conflicts: Iterable[Conflict], side: Side) -> tuple[str, ...]:
+    copies = (conflict.copy_here if side is Side.HERE else conflict.copy_there for conflict in conflicts)
+    return tuple(dict.fromkeys(copy.path for copy in copies if copy is not None))
 
 
 def _result(

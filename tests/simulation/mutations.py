@@ -344,7 +344,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "announced-copies": Mutation(
         "a run announces on the hub which copies it is about to make",
-        {"symsync.session._announcement": lambda _decisions: ((), ())},
+        {"symsync.session._announcement": lambda _view: ((), ())},
         "spread",
         """
             nodes=ab

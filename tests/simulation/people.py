@@ -57,7 +57,8 @@ class Person:
             self._ledger.removed(path, tree[path].content)
 
     def _uncover(self) -> None:
-        """A link that people on this hub can't see lies there again, where nobody has seen it covered meanwhile."""
+        """A link that people on this hub can't see lies there again, where nobody has seen meanwhile that it was
+        covered, or had gone with its directory."""
         shown = self._place.shown()
         for path, item in self._place.tree().items():
             if path not in shown:
@@ -73,6 +74,7 @@ class Person:
     def _make_directory_at(self, path: str) -> None:
         self._cover(path)
         self._place.make_directory(path)
+        self._uncover()
 
     def _ignore(self, pattern: str, number: str) -> None:
         content = ignore_file(int(number), pattern)
@@ -121,6 +123,7 @@ class Person:
         self._cover(new)
         self._end_hidden(old)
         self._place.rename(old, new)
+        self._uncover()
         self._uncover()
         for path, content in moved.items():
             if content is not None:

@@ -688,6 +688,15 @@ _TEXTS = {
         c write .d/f 8
         c sync crash 20
     """,
+    "a run that was ended had announced less than what it took the place of, and a copy became a file": """
+        nodes=abcd disk=yes mixed=yes
+        b link d/g 4
+        c unpack d/g 6
+        world together 410 b sync | a sync | d swap
+        c swap torn 29
+        d swap
+        c sync cut 9
+    """,
     OLDER_STATE_OF_A_SLEEPER: """
         nodes=a disk=yes
         a write f 2
