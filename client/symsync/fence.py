@@ -400,8 +400,15 @@ class Fence:
         self._inside.update(new for new, problem in zip(kept, displaced, strict=True) if not _is_undone(problem))
         renamed = self._rename_again(pairs, renamed)
         self._see([*pairs, *away], [*renamed, *displaced])
-        if any(isinstance(look, Problem) for look in looks):
+        doubtful = (look is None and not _is_undone(problem) for look, problem in zip(looks, displaced, strict=True))
+        if any(isinstance(look, Problem) for look in looks) or any(doubtful):
             looks = self._remote.stat(kept)
+        for number, (new, problem, look) in enumerate(zip(kept, displaced, looks, strict=True)):
+            if problem is not None and problem.reason is Reason.LOST:
+                if isinstance(look, Found):
+                    displaced[number] = None
+                else:
+                    self._passing.add(new)  # it may come there yet, and nobody has looked at it
         return renamed, list(zip(displaced, looks, strict=True)), others
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
@@ -495,6 +502,8 @@ class Fence:
         *_, problem, _ = problems
         left = isinstance(problem, Problem) and problem.reason is not Reason.ABSENT
         if left:
+            if not self._kept:  # what a broken connection still had under way has come into it
+                self._put_back(self._held, self._run)
             left = self._save_parts(self._held)
             self._remove_tree(self._held)
             self._remote.remove_directories([LOCK_DIR])

@@ -42,6 +42,9 @@ from symsync_protocol.statefile import (
 _MOST_PARTS = 16
 """In so many files beside the first one a state may lie on a hub before it is written anew."""
 
+_TRIES = 5
+"""How often a state is read that is written anew meanwhile."""
+
 _STAGED = "state"
 """What a state file that is written anew is called before it takes its place."""
 
@@ -156,7 +159,7 @@ class NodeStore:
     def load(self, hub: str) -> StateFile | None:
         """The state with `hub`, None where there is none. Raises StateDamaged or StateTooNew."""
         path = self._dir / hub
-        files = list(_chain(lambda name: _unless_missing((self._dir / name).read_bytes), hub, len))
+        files = self._read(hub)
         if files:
             return replace(decode(b"".join(files), str(path)), parts=len(files) - 1)
         # Written anew by the other side, which had this directory as its hub, and not yet renamed when it was ended;
@@ -165,6 +168,16 @@ class NodeStore:
         with suppress(FileNotFoundError, StateDamaged):
             return replace(decode(new.read_bytes(), str(new)), torn=True)
         return None
+
+    def _read(self, hub: str) -> list[bytes]:
+        """The files in which the state with `hub` lies, none where there is none; all of one moment."""
+        files: list[bytes] = []
+        for _ in range(_TRIES):
+            shape = self.shape(hub)
+            files = list(_chain(lambda name: _unless_missing((self._dir / name).read_bytes), hub, len))
+            if self.shape(hub) == shape:
+                break
+        return files
 
     def set_aside(self, hub: str) -> Path:
         """Rename a damaged state, so that it is not in the way but can be looked at."""
@@ -366,12 +379,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 def _chain(read: Callable[[str], T | None], node: str, size: Callable[[T], int]) -> Iterator[T]:
     """What `read` gives for the files in which a state lies: the first, and each further one is called by where it
-    begins."""
-    begins = 0
+    begins. An empty one is the last."""
+    begins, more = 0, 1
     file = read(node)
-    while file is not None:
+    while file is not None and more:
         yield file
-        begins += size(file)
+        more = size(file)
+        begins += more
         file = read(f"{node}.{begins}")
 
 
@@ -417,6 +431,10 @@ class StateFolder:
     has_links: bool = False
     journals: frozenset[str] = frozenset()
     """The directories with which a run of the hub's own was begun, and perhaps ended before it was done."""
+
+
+class _WrittenAnewError(Exception):
+    """A part of a state is gone: it was written anew while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +519,9 @@ class HubStore:
 
     def load(self, node: str) -> StateFile | None:
         """A node's state file, in the hub's view. Raises StateDamaged, StateTooNew, HubError."""
+        return self._while_it_lasts(node, lambda: self._load(node))
+
+    def _load(self, node: str) -> StateFile | None:
         path = f"{STATE_DIR}/{node}"
         for place in self._places(node):
             data = self._remote.read(place, 0, SIZE_LIMIT)
@@ -527,15 +548,25 @@ class HubStore:
         journal = None if data is None else _decode_journal(data, f"the hub's {path}")
         return None if journal is None else journal.swapped()
 
+    def _while_it_lasts(self, node: str, read: Callable[[], T]) -> T:
+        """What `read` gives; once more where the state was just written anew, and lies in other files."""
+        for _ in range(_TRIES):
+            try:
+                return read()
+            except _WrittenAnewError:
+                self.folder()
+        raise HubRefused(f"the hub's {STATE_DIR}/{node} is written anew again and again; run again")
+
     def _further(self, node: str, size: int) -> list[bytes]:
-        """The parts of a node's state that follow the first `size` bytes, as far as they were listed."""
-        files = self._listed()
-
-        def read(name: str) -> bytes | None:
-            return self._remote.read(f"{STATE_DIR}/{name}", 0, SIZE_LIMIT) if name in files else None
-
+        """The parts of a node's state that follow the first `size` bytes, as far as they were listed. Raises
+        _WrittenAnewError where one is gone."""
         parts: list[bytes] = []
-        while (part := read(f"{node}.{size}")) is not None:
+        while (name := f"{node}.{size}") in self._listed():
+            part = self._remote.read(f"{STATE_DIR}/{name}", 0, SIZE_LIMIT)
+            if part is None:
+                raise _WrittenAnewError
+            if not part:
+                break
             parts.append(part)
             size += len(part)
         return parts
@@ -546,7 +577,10 @@ class HubStore:
         return self._files or {}
 
     def raw(self, node: str, offset: int = 0) -> bytes | None:
-        """The bytes of a node's state from `offset`."""
+        """The bytes of a node's state from `offset`, none where it is not as long any more."""
+        return self._while_it_lasts(node, lambda: self._raw(node, offset))
+
+    def _raw(self, node: str, offset: int) -> bytes | None:
         begins = 0
         for size in _chain(self._listed().get, node, int):
             if begins + size == offset and f"{node}.{offset}" in self._listed():
@@ -554,7 +588,7 @@ class HubStore:
             begins += size
         found = (self._remote.read(place, offset, SIZE_LIMIT) for place in self._places(node))
         data = next((data for data in found if data is not None), None)
-        return None if data is None else b"".join([data, *self._further(node, offset + len(data))])
+        return b"".join([data, *self._further(node, offset + len(data))]) if data else data
 
     def growing(self, node: str, file: Recorded | None) -> str | None:
         """The node's state file, which lies there as `file`, if `announce` is going to append to it."""
@@ -608,8 +642,11 @@ class HubStore:
             self._replace(path, written.path)
         if self._useless:
             self._remote.remove_files(sorted(self._useless))
-        (found,) = look([path])
+        first = f"{STATE_DIR}/{node}"
+        found, whole = look([path, first])
         written.check(found)
+        if written.file.parts and self._files and node in self._files:
+            self._grew(first, self._files[node], whole)  # else the part belongs to nothing any more
         return written.file
 
     def _append(self, node: str, file: Recorded, data: bytes, paths: Sequence[str] = ()) -> "_Written | None":
@@ -655,6 +692,7 @@ class HubStore:
         looks = self._write(paths, new, data)
         parts = (name for name in self._files or () if _is_part(name, node))
         self._useless.update(f"{STATE_DIR}/{name}" for name in parts)
+        self._files = {**(self._files or {}), node: len(data)}
         check = partial(self._grew, f"{STATE_DIR}/{node}", len(data))
         return _Written(Recorded(len(data), rewrites, len(data)), new, check, looks)
 
@@ -679,9 +717,11 @@ class HubStore:
             # Meanwhile it is found as .new. Who has lost the lock can't take the old one away, nor replace a later one.
             spare, old = f"{path}.new", f"{new}.old"
             self._remote.remove_files([spare])
-            *problems, problem = self._remote.rename([(new, spare), (path, old), (spare, path)])
-            problem = next((one for one in problems if one is not None), problem)
-            self._remote.remove_files([old])
+            (problem,) = self._remote.rename([(new, spare)])
+            if problem is None:
+                _, problem = self._remote.rename([(path, old), (spare, path)])
+            if problem is None:
+                self._remote.remove_files([old])
         if problem is not None:
             raise HubRefused(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
 

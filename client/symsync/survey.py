@@ -98,7 +98,7 @@ class _Survey:
         if self._remote.traits.hides_dots:
             there = self._with_hidden(here, there, rules)
         there = self._beyond_limit(here, there, rules)
-        base = self._base(here, there, rules)
+        base = self._base(here, there, rules, known)
         there = self._confirmed(base, there, rules)
         left_out = {*copies, *self._announced_here()}
         told_here, told_there = _told_links(base, here, Side.HERE), _told_links(base, there, Side.THERE)
@@ -248,7 +248,7 @@ class _Survey:
             if step.path != decision.path and step.path not in there.entries and _may_be_hidden(step.path)
         ]
         now = self._remote.stat(asked) if asked else []
-        return {path for path, entry in zip(asked, now, strict=True) if entry is not None}
+        return {path for path, entry in zip(asked, now, strict=True) if isinstance(entry, Found)}
 
     def _beyond_limit(self, here: Scan, there: Scan, rules: Rules) -> Scan:
         """Where a listing was cut short, as beyond 10,000 entries on Pure-FTPd, all that any node's state knows there,
@@ -404,7 +404,7 @@ class _Survey:
                     copies.update(announced(file) if file else ())
         return copies
 
-    def _base(self, here: Scan, there: Scan, rules: Rules) -> Base:
+    def _base(self, here: Scan, there: Scan, rules: Rules, known: Mapping[str, Known]) -> Base:
         ground, journal = self._pairing.ground, self._pairing.journal
         digests: Mapping[str, bytes] = {}
         if ground.standing is Standing.TAKEN_BACK and ground.state is not None:
@@ -422,6 +422,7 @@ class _Survey:
             self._problems += _at(Side.HERE, failed)
         base = base_of(ground, here, digests)
         if journal is not None:
+            journal = journal.unless_others({path: other.digest for path, other in known.items()})
             if self._pairing.by_hub and not journal.acted:
                 lying = journal.lying(there)
                 journal = journal.verified(lying, self._read_hub(lying))

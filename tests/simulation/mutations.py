@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, OLDER_STATE_OF_A_SLEEPER, REGRESSIONS
+from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, ANOTHERS_PUT, OLDER_STATE_OF_A_SLEEPER, REGRESSIONS
 from symsync import local_files
 from symsync.core import conflicts
 from symsync.core.compare import Base
@@ -312,6 +312,12 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.session._labels": itertools.repeat},
         "overrun",
         str(REGRESSIONS[ANOTHER_ATTEMPTS_LOCK]),
+    ),
+    "anothers-put": Mutation(
+        "what another node has put counts as its own, even under the stamp of what an ended run was about to put",
+        {"symsync.core.generations.Journal.unless_others": lambda journal, _contents: journal},
+        "overrun",
+        str(REGRESSIONS[ANOTHERS_PUT]),
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

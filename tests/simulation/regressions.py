@@ -2,6 +2,8 @@
 
 from simulation.history import History
 
+ANOTHERS_PUT = "a put that had not taken place was taken for done, for another node's bore the same stamp by chance"
+
 OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
 
 ANOTHER_ATTEMPTS_LOCK = (
@@ -696,6 +698,14 @@ _TEXTS = {
         c swap torn 29
         d swap
         c sync cut 9
+    """,
+    ANOTHERS_PUT: """
+        nodes=ab tick=1000 hides=yes
+        a sync
+        b write d/f 1
+        b sync crash 3
+        a write d/f 4
+        world together 5 a sync unanswered 7 | b sync
     """,
     OLDER_STATE_OF_A_SLEEPER: """
         nodes=a disk=yes

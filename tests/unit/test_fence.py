@@ -259,6 +259,29 @@ def test_what_the_trash_could_not_take_goes_there_later(hub: MemoryHub) -> None:
     assert b"before" == hub.content(f"{TRASH_DIR}/{RUN}/f")
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_a_displacement_whose_reply_was_lost(hub: MemoryHub, done: bool) -> None:
+    """Where it was done, it counts, and is looked at like any other; where nobody knows, it is kept in any case."""
+
+    class Mute(MemoryRemote):
+        def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+            problems = super().rename(pairs if done or pairs[0][0] != "f" else [])
+            lost = Problem("f", Reason.LOST, "the reply was lost")
+            return [lost] if pairs[0][0] == "f" else problems
+
+    hub.make_file("f", b"an edit that nobody knows", None, None)
+    fence = prepared(Mute(hub), RUN)
+    fence.acquire()
+    fence.make_room(["f"])
+    ((problem, found),) = fence.displace(["f"])
+    assert isinstance(found, Found) if done else (problem is not None and problem.reason is Reason.LOST)
+    assert (problem is None) is done
+    if not done:
+        hub.rename("f", fence.displaced("f"))  # the old connection's command, late
+        fence.settle(keep_trash=False)
+        assert b"an edit that nobody knows" == hub.content(f"{TRASH_DIR}/{RUN}/f")
+
+
 def test_an_exchange(hub: MemoryHub) -> None:
     """Places are taken first, then others are freed; what is asked before sees neither."""
     hub.make_file("f", b"before", None, None)

@@ -1,5 +1,6 @@
 """The hub's state folder, seen in odd moments."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -142,6 +143,101 @@ def test_a_hub_that_cannot_append(tmp_path: Path, replaces: bool) -> None:
         assert after is not None and after.state == loaded.state
         known = Other(after.size)
     assert 16 == max(counts) and 1 in counts[counts.index(16) :]
+
+
+def _in_parts(remote: MemoryRemote, parts: int) -> tuple[int, Recorded]:
+    """A state that lies in so many further parts: its number and shape."""
+    remote.make_directories([STATE_DIR, LOCK_DIR, MINE])
+    number, file = 1, _run(HubStore(remote), 1, None)
+    while file.parts < parts:
+        number += 1
+        file = _run(HubStore(remote, folder=HubStore(remote).folder()), number, file)
+    return number, file
+
+
+def test_an_empty_part_is_the_last(tmp_path: Path) -> None:
+    """An append that was cut off before its first byte left it: nobody goes round in circles."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False))
+    remote = MemoryRemote(hub)
+    number, file = _in_parts(remote, 2)
+    remote.write(f"{STATE_DIR}/paris.{file.size}", b"")
+    store = HubStore(remote)
+    assert {"paris": file.size} == store.folder().sizes
+    loaded = store.load("paris")
+    assert loaded is not None and loaded.size == file.size
+    assert _run(store, number + 1, file).parts == file.parts + 2
+    (tmp_path / STATE_DIR).mkdir()
+    for name in ("paris", "paris.3", "paris.6"):
+        (tmp_path / STATE_DIR / name).write_bytes(b"" if name == "paris.6" else b"abc")
+    shape = NodeStore(tmp_path).shape("paris")
+    assert isinstance(shape, tuple) and shape[1] == 6
+
+
+def test_a_state_written_anew_while_it_is_read(tmp_path: Path) -> None:
+    """A part is gone that was listed: it is read from the beginning, and not taken for shorter."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False))
+    writer = MemoryRemote(hub)
+    number, file = _in_parts(writer, 15)
+
+    class Slow(MemoryRemote):
+        overtaken = False
+
+        def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+            data = super().read(path, offset, limit)
+            if path == f"{STATE_DIR}/paris" and not self.overtaken:
+                self.overtaken = True
+                _run(HubStore(writer, folder=HubStore(writer).folder()), number + 1, file)
+            return data
+
+    (tmp_path / STATE_DIR).mkdir()
+    seen = refreshed(NodeStore(tmp_path), HubStore(Slow(hub)), "hub", "paris", None)
+    assert seen is not None and seen.state == _state(number + 1).swapped() and seen.parts < 15
+
+
+def test_old_parts_are_no_tail_of_a_new_state(tmp_path: Path) -> None:
+    """Who remembers a longer state than lies there now reads it anew, also while its old parts still lie beside it."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False))
+    remote = MemoryRemote(hub)
+    number, _ = _in_parts(remote, 12)
+    nodes = NodeStore(tmp_path)
+    (tmp_path / STATE_DIR).mkdir()
+    before = refreshed(nodes, HubStore(remote), "hub", "paris", None)
+    assert before is not None
+    for later in range(number + 1, number + 3):
+        store = HubStore(remote, folder=HubStore(remote).folder())
+        file = store.load("paris")
+        assert file is not None
+        _run(store, later, Recorded.of(file))
+    store = HubStore(remote, folder=HubStore(remote).folder())
+    file, intent = store.load("paris"), Intent(Generation(99, b"9" * 16), (), ("f.paris",))
+    assert file is not None and file.parts == 16
+    _, question, _ = store.announce("paris", intent, _state(number + 2), Recorded.of(file), MINE)
+    assert [None] == remote.rename([(question.new or "", question.path)])
+    after = refreshed(nodes, HubStore(remote), "hub", "paris", Other(before.size))
+    assert after is not None and after.intent == intent
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_replacement_that_breaks_off(lost: int) -> None:
+    """On a hub that replaces nothing: whatever step failed, the old state lies there or the new one does."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False, replaces=False))
+
+    class Breaking(MemoryRemote):
+        steps = 0
+
+        def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
+            self.steps += 1
+            return [Problem(paths[0], Reason.LOST, "lost")] if self.steps == lost else super().remove_files(paths)
+
+    remote = MemoryRemote(hub)
+    remote.make_directories([STATE_DIR, LOCK_DIR, MINE])
+    first = HubStore(remote).record("paris", None, _state(1), None, MINE, remote.stat)
+    remote.write(f"{STATE_DIR}/paris.new", b"left over")
+    breaking = Breaking(hub)
+    with contextlib.suppress(HubError):
+        HubStore(breaking).record("paris", None, _state(2), first, MINE, remote.stat)
+    loaded = HubStore(remote).load("paris")
+    assert loaded is not None and loaded.state in (_state(1).swapped(), _state(2).swapped())
 
 
 def test_a_hub_whose_own_run_finds_parts(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ class Journal:
         coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
         return [found for path, stamp in coming.items() if (found := _lies(there, path, stamp)) is not None]
 
+    def unless_others(self, contents: Mapping[str, bytes]) -> "Journal":
+        """Without the puts in whose places others have put something else since, whose `contents` are known: by chance
+        the stamps may be the same."""
+        if self.acted:
+            return self
+        puts = {path: entry for path, entry in self.puts.items() if contents.get(path, entry.digest) == entry.digest}
+        return replace(self, puts=puts)
+
     def verified(self, lying: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
         """Without what only looks as if this run had brought it to the hub. A node's puts bear times like no other's,
         but what the hub's own run received has that of its source: only its content tells it from an edit."""
