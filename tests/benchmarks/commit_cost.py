@@ -93,7 +93,9 @@ def push(directory: Path, address: Address, folder: str) -> tuple[float, dict[st
     with timed(spent):
         result = session.run(Settings(directory, "bench", location, peer="hub"), Audience())
     if result.exit_status != 0:
-        raise UnavailableError(f"the push ended with status {result.exit_status}")
+        problems = [failed.problem for outcome in result.outcomes for failed in outcome.failed]
+        why = "; ".join(f"{one.path}: {one.reason}, {one.detail}" for one in (*result.problems, *problems)[:5])
+        raise UnavailableError(f"the push ended with status {result.exit_status}: {why}")
     return time.monotonic() - began, spent
 
 
