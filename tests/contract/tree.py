@@ -272,6 +272,18 @@ class RenameContract(Bench):
         assert (before, b"carried") == (there(remote, "moved").stamp, get(remote, sources, "moved"))
         assert {} == listed(remote, "new/inner")
 
+    def test_a_rename_of_nothing_moves_nothing(self, remote: Remote, sources: Sources) -> None:
+        """Whatever was looked at before, on a server that is asked by RNFR whether anything is there, too."""
+        remote.make_directories([".sync.tmp", ".sync.tmp/run"], 0o700)  # by which that is found out
+        put(remote, sources, "f")
+        for path in ("f", ".sync.tmp/run"):
+            assert there(remote, path) is not None
+            assert [Reason.ABSENT] == reasons(remote.rename([("missing", "new")]))
+            looks, renamed = remote.together([Stat([path, "gone"]), Rename([("missing", "new")])])
+            assert [True, False] == [isinstance(look, Found) for look in looks]
+            assert [Reason.ABSENT] == reasons(one for one in renamed if not isinstance(one, Found))
+            assert [True, True, False] == [isinstance(one, Found) for one in remote.stat(["f", ".sync.tmp/run", "new"])]
+
     def test_renames_in_order(self, remote: Remote, sources: Sources) -> None:
         """A chain of renames in one call has the outcome of one after another."""
         put(remote, sources, "a", b"a")

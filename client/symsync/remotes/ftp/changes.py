@@ -9,7 +9,7 @@ from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import MakeDirectories, Outcomes, RemoveDirectories, Rename, Request, Stat
 from symsync.remotes.ftp.attributes import mode_line
 from symsync.remotes.ftp.errors import ConnectionLost, RefusedError
-from symsync.remotes.ftp.look import Looks, stat
+from symsync.remotes.ftp.look import Looks, stat, unrenamed
 from symsync.remotes.ftp.manners import Way
 from symsync.remotes.ftp.names import Names, unsendable
 from symsync.remotes.ftp.replies import Reply, reason_of
@@ -181,7 +181,7 @@ def _making(session: Session, names: Names, paths: Sequence[str], mode: int | No
     chmods = {path: mode_line(session, path, mode) for path in ours if mode is not None}
     manners = session.manners
     tried = ours[-1:] if manners.way is Way.MLSD and manners.tells_absence is None and manners.tries_rnfr else ()
-    trials = {path: (f"RNFR {session.place(path)}", f"MLST {session.place(path)}") for path in tried}
+    trials = {path: unrenamed(session.place(path)) for path in tried}
 
     def told(answers: Sequence[_Answer]) -> Outcomes:
         for path, answer in zip(paths, answers, strict=True):
@@ -210,14 +210,14 @@ def _making(session: Session, names: Names, paths: Sequence[str], mode: int | No
     )
 
 
-def _learn_rnfr(session: Session, following: Reply) -> None:
+def _learn_rnfr(session: Session, ending: Reply) -> None:
     """Whether RNFR, which has the word for what is not there, may also be asked of what is: it was accepted for a
-    folder of ours, and this is the reply to the next command."""
+    folder of ours, and this is the reply to its RNTO."""
     session.manners.tries_rnfr = False
-    if following.ok:
+    if ending.ok:
         session.manners.tells_absence = "RNFR"
     else:
-        session.close()  # it now takes nothing but RNTO
+        session.close()  # it may still wait for one
 
 
 def _made(session: Session, path: str, outcome: Reply | Problem | None) -> Problem | None:

@@ -79,6 +79,8 @@ class Looks:
             case Way.MLSD:
                 word = session.manners.tells_absence
                 before = () if self.present or word in (None, "MLST") else (word,)
+                if before == ("RNFR",):
+                    return [(*unrenamed(place), f"MLST {place}") for place in places]
                 return [tuple(f"{command} {place}" for command in (*before, "MLST")) for place in places]
             case Way.STAT:
                 times = [(f"MDTM {place}",) for place in places] if session.manners.mdtm else []
@@ -239,9 +241,17 @@ def _may_be_hidden(session: Session, path: str) -> bool:
 
 def _unrenamable(session: Session, paths: Sequence[str]) -> dict[str, Look]:
     """What is certainly not there: Pure-FTPd, whose listings end after 10,000 entries, says so neither to MLST nor to
-    SIZE, and takes seconds for each CWD that it refuses. What is there is accepted, which the next command revokes."""
-    replies = session.control.pipeline(f"RNFR {session.place(path)}" for path in paths)
-    return {path: None for path, reply in zip(paths, replies, strict=True) if reply.says_absent}
+    SIZE, and takes seconds for each CWD that it refuses. What is there is accepted, and renamed to its own name."""
+    places = [session.place(path) for path in paths]
+    replies = session.control.pipeline(command for place in places for command in unrenamed(place))
+    return {path: None for path, reply, _end in zip(paths, replies, replies, strict=False) if reply.says_absent}
+
+
+def unrenamed(place: str) -> tuple[str, str]:
+    """The commands that ask RNFR whether there is anything at all. RNTO must follow, to the very same name, which
+    changes nothing (rename(2)): Pure-FTPd and pyftpdlib keep what RNFR has accepted, and where a later RNFR is refused,
+    the RNTO behind that renames the former."""
+    return f"RNFR {place}", f"RNTO {place}"
 
 
 def _no_root(reply: Reply) -> Look:

@@ -43,8 +43,8 @@ class Manners:
         """The command whose refusal says that there is nothing: ProFTPD has only MDTM for that, Pure-FTPd RNFR. None
         where none is known."""
         self.tries_rnfr = True
-        """Whether it may still be tried if another command revokes what RNFR has accepted, so that it may be asked of
-        anything: ProFTPD refuses all else from then on."""
+        """Whether it may still be tried if a file can be renamed to its own name, so that RNFR may be asked of anything
+        and its RNTO follow."""
         self.directories_have_size = False
         """Whether SIZE and MDTM succeed for directories too, so that CWD has to decide."""
         self.list_all = True
