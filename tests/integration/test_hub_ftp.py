@@ -237,6 +237,15 @@ def test_commands_sent_ahead_wait_for_the_upload(hub: RunningHub, ftp: ftplib.FT
     assert MEBIBYTE == (hub.directory / "old").read_bytes()
 
 
+def test_a_rename_begins_anew(hub: RunningHub, ftp: ftplib.FTP) -> None:
+    """A refused RNFR leaves no earlier one for RNTO."""
+    (hub.directory / "old").write_bytes(b"stays")
+    assert "350" == reply(ftp, "RNFR old")[:3]
+    assert "550" == reply(ftp, "RNFR missing")[:3]
+    assert "503" == reply(ftp, "RNTO new")[:3]
+    assert ["old"] == [path.name for path in hub.directory.iterdir()]
+
+
 def test_abort_ends_a_download_and_the_session_goes_on(hub: RunningHub, ftp: ftplib.FTP) -> None:
     """426 for the transfer, 226 for ABOR (RFC 959)."""
     with open(hub.directory / "large", "wb") as file:

@@ -129,6 +129,11 @@ class Commands(TLS_FTPHandler):  # type: ignore[misc]  # pyftpdlib ships no type
             else:
                 self.respond("200 SITE SYMLINK successful.")
 
+    def ftp_RNFR(self, path: str) -> None:
+        """Forget an earlier one that no RNTO followed: else, where this is refused, the next RNTO would move that."""
+        self._rnfr = None
+        super().ftp_RNFR(path)
+
     def ftp_CWD(self, path: str) -> None:
         """Without a chdir(2), which would move all sessions of the process."""
         try:
