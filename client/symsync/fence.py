@@ -383,15 +383,11 @@ class Fence:
                 raise HubRefused(f"the hub does not let us make {failed.path}: {failed.detail or failed.reason}")
             self._made.update(folders)
 
-    def displace(self, paths: Sequence[str]) -> Displaced:
-        """Rename versions into the lock's folder, and look at each there. Raises LockLostError where the folder was
-        taken away."""
-        return self.exchange((), paths)[1]
-
     def exchange(
         self, pairs: Sequence[tuple[str, str]], paths: Sequence[str], first: Sequence[Request] = ()
     ) -> tuple[list[Problem | None], Displaced, list[Outcomes]]:
-        """In one breath: what comes `first`, then the renames of `pairs`, then `displace`; what comes of each."""
+        """In one breath: what comes `first`, then the renames of `pairs`, then the versions at `paths` are renamed into the
+        lock's folder and looked at there; what comes of each. Raises LockLostError where the folder was taken away."""
         away = [(path, self.displaced(path)) for path in paths]
         kept = [new for _, new in away]
         *others, outcomes, looks = self._remote.together([*first, Rename([*pairs, *away]), Stat(kept, present=True)])

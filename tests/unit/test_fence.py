@@ -247,7 +247,7 @@ def test_what_the_trash_could_not_take_goes_there_later(hub: MemoryHub) -> None:
     fence = prepared(Refusing(hub), RUN)
     fence.acquire()
     fence.make_room(["f"])
-    ((problem, found),) = fence.displace(["f"])
+    ((problem, found),) = fence.exchange((), ["f"])[1]
     assert problem is None and isinstance(found, Found)
     fence.settle(keep_trash=True)
     assert not fence.release()
@@ -273,7 +273,7 @@ def test_a_displacement_whose_reply_was_lost(hub: MemoryHub, done: bool) -> None
     fence = prepared(Mute(hub), RUN)
     fence.acquire()
     fence.make_room(["f"])
-    ((problem, found),) = fence.displace(["f"])
+    ((problem, found),) = fence.exchange((), ["f"])[1]
     assert isinstance(found, Found) if done else (problem is not None and problem.reason is Reason.LOST)
     assert (problem is None) is done
     if not done:

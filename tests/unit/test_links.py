@@ -224,7 +224,7 @@ def test_what_goes_from_the_trash_is_forgotten_by_the_next_who_has_the_lock(hub:
     fence = locked(table := by_ftp(hub))
     put(table, fence, "l", "f")
     fence.make_room(["l"])
-    fence.displace(["l"])
+    fence.exchange((), ["l"])[1]
     fence.settle(keep_trash=True)
     fence.release()
     kept = f"{TRASH_DIR}/{run_label('paris', 0, '12345678')}"

@@ -416,6 +416,7 @@ class Execution:
                     doubtful = True
         return self._remote.stat(paths) if doubtful else looks
 
+
 def _asking(questions: Sequence[Question], paths: Sequence[str]) -> list[Request]:
     """What is to be renamed for the questions, and then a look at `paths`."""
     renames = [(question.new, question.path) for question in questions if question.new is not None]

@@ -212,11 +212,10 @@ class OnHub:
         ]
         self._link([(work, step) for work, step in steps if step.source.kind is Kind.LINK])
         steps = [(work, step) for work, step in steps if work.open(step)]
-        begun = self._displaced
         replacing: list[Displacing] = [
             (work, step, step.replaces)
             for work, step in steps
-            if step.replaces is not None and id(step) not in begun
+            if step.replaces is not None and id(step) not in self._displaced
         ]
         self._take_places(self._replace([*free, *(one for one in steps if one[1].replaces is None)], replacing))
 
