@@ -386,8 +386,8 @@ class Fence:
     def exchange(
         self, pairs: Sequence[tuple[str, str]], paths: Sequence[str], first: Sequence[Request] = ()
     ) -> tuple[list[Problem | None], Displaced, list[Outcomes]]:
-        """In one breath: what comes `first`, then the renames of `pairs`, then the versions at `paths` are renamed into the
-        lock's folder and looked at there; what comes of each. Raises LockLostError where the folder was taken away."""
+        """In one breath: what comes `first`, then the renames of `pairs`, then the versions at `paths` are renamed into
+        the lock's folder and looked at there; what comes of each. Raises LockLostError where that was taken away."""
         away = [(path, self.displaced(path)) for path in paths]
         kept = [new for _, new in away]
         *others, outcomes, looks = self._remote.together([*first, Rename([*pairs, *away]), Stat(kept, present=True)])
