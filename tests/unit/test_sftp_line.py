@@ -1,5 +1,6 @@
 """One SFTP conversation, against a server that is a socket in the test's hand."""
 
+import contextlib
 import select
 import socket
 import struct
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from symsync.remotes.sftp import line as module
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.errors import ConnectionLost
 from symsync.remotes.sftp.line import CONTENT_WINDOW, WINDOW, Line, Task
@@ -123,6 +125,53 @@ def test_window_of_requests(ends: tuple[Line, Peer]) -> None:
     peer.reply(numbers[0])
     numbers.append(peer.request()[1])
     assert (WINDOW + 1, b"") == (len(set(numbers)), last(line, peer))
+
+
+class BusyChannel(Channel):
+    """Always has something to read: who reads it to its end never gets there."""
+
+    busy = True
+
+    def recv_ready(self) -> bool:
+        return self.busy or super().recv_ready()
+
+
+def test_orders_while_replies_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are given, and taken, while the line never comes to the end of what it receives."""
+    monkeypatch.setattr(module, "_LINGER_SECONDS", -1.0)
+    orders = 1000  # Linux holds some 300 bytes that were sent through a socket one by one
+    near, far = socket.socketpair()
+    with near, far:
+        channel = BusyChannel(near)
+        line, peer = Line(channel, "hub", timeout=5.0), Peer(far, near)
+        ended = threading.Semaphore(0)
+
+        async def ask_on() -> None:
+            while channel.busy:
+                await look(line)
+
+        def answer() -> None:
+            with contextlib.suppress(struct.error, OSError):  # there is no more to read
+                while True:
+                    peer.reply(peer.request()[1])
+
+        def order() -> None:
+            for _ in range(orders):
+                line.start(nothing(), lambda _task: ended.release())
+                ended.acquire(timeout=10)
+
+        line.start(ask_on(), lambda _task: None)
+        ordering = threading.Thread(target=order, daemon=True)
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        ordering.start()
+        ordering.join(20)
+        assert not ordering.is_alive()
+        channel.busy = False
+        line.run(nothing())
+        line.close()
+        near.shutdown(socket.SHUT_RDWR)
+        answering.join()
 
 
 def test_window_of_content(ends: tuple[Line, Peer]) -> None:

@@ -151,6 +151,7 @@ class Line:
         self._orders: list[Callable[[], object]] = []
         self._over = False
         self._bell, self._button = socket.socketpair()
+        self._rung = False
         self._thread = threading.Thread(target=self._own, name="sftp", daemon=True)
         self._thread.start()
 
@@ -187,7 +188,10 @@ class Line:
             over = self._over
             if not over:
                 self._orders.append(act)
-                if len(self._orders) == 1:
+                # Not once more before it was heard: the owner also takes orders without listening to it, and where
+                # none can be rung any more whoever tries would keep the door shut for ever.
+                if not self._rung:
+                    self._rung = True
                     self._button.send(b"!")
         if over:
             act()
@@ -265,7 +269,9 @@ class Line:
         elif self._under_way and time.monotonic() >= self._heard + self._timeout:
             self._break(f"no answer for {self._timeout:g} s")
         if self._bell in ready:
-            self._bell.recv(_RECEIVE)
+            with self._door:
+                self._bell.recv(_RECEIVE)
+                self._rung = False
             self._take_orders()
         self._flush()
 
