@@ -13,6 +13,7 @@ from symsync.remotes.sftp import line as module
 from symsync.remotes.sftp import wire
 from symsync.remotes.sftp.errors import ConnectionLost
 from symsync.remotes.sftp.line import CONTENT_WINDOW, WINDOW, Line, Task
+from symsync.remotes.throttle import Throttle
 
 
 class Channel:
@@ -172,6 +173,38 @@ def test_orders_while_replies_never_end(monkeypatch: pytest.MonkeyPatch) -> None
         line.close()
         near.shutdown(socket.SHUT_RDWR)
         answering.join()
+
+
+def test_window_of_names(ends: tuple[Line, Peer]) -> None:
+    """Replies with long lists of names are asked for as long as the channel certainly takes them all, and no more."""
+    line, peer = ends
+    asking = wire.readdir(b"h")
+
+    async def many() -> None:
+        for pending in [await line.post(asking) for _ in range(WINDOW)]:
+            await pending
+
+    line.start(many(), lambda _task: None)
+    room = CONTENT_WINDOW // asking.cost
+    assert room < WINDOW
+    numbers = {peer.request()[1] for _ in range(room)}
+    assert (room, b"") == (len(numbers), last(line, peer))
+
+
+@pytest.mark.parametrize(
+    ("asking", "waits"), [(wire.readdir(b"h"), False), (wire.read(b"h", 0, 9), True), (wire.write(b"h", 0, b"x"), True)]
+)
+def test_only_content_is_throttled(asking: wire.Request, waits: bool) -> None:
+    """A limit is one of content: listings go on as fast as they come."""
+    near, far = socket.socketpair()
+    waited: list[float] = []
+    with near, far:
+        line, peer = Line(Channel(near), "hub", 5.0, Throttle(1, sleep=waited.append)), Peer(far, near)
+        for _ in range(2):
+            line.start(line.ask(asking), lambda _task: None)
+            assert asking.op == peer.request()[0]
+        line.close()
+    assert waits == bool(waited)
 
 
 def test_window_of_content(ends: tuple[Line, Peer]) -> None:

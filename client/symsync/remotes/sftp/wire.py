@@ -18,6 +18,9 @@ LSETSTAT = "lsetstat@openssh.com"
 POSIX_RENAME = "posix-rename@openssh.com"
 STATVFS = "statvfs@openssh.com"
 
+_NAMES = 32 << 10
+"""Bytes of a listing that one reply brings, or somewhat more: OpenSSH answers with 100 entries."""
+
 _LATEST_TIME = 0xFFFFFFFF
 """Seconds since 1970 that fit (section 5); the year 2106."""
 
@@ -137,7 +140,7 @@ class Request:
     body: bytes
     about: str
     cost: int = 0
-    """Bytes of content that it carries, or asks for."""
+    """Bytes of content or names that it carries, or asks for."""
 
     def packet(self, number: int) -> bytes:
         """The bytes that go out; the reply to them will bear the same `number`."""
@@ -372,7 +375,7 @@ def opendir(place: str) -> Request:
 
 
 def readdir(handle: bytes) -> Request:
-    return Request(Op.READDIR, _string(handle), handle.hex())
+    return Request(Op.READDIR, _string(handle), handle.hex(), _NAMES)
 
 
 def remove(place: str) -> Request:
