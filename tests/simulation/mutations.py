@@ -662,7 +662,7 @@ MUTATIONS: dict[str, Mutation] = {
     "overtaken": Mutation(
         "a plan counts only as long as nobody in the other role has recorded anything since",
         {"symsync.statestore.NodeStore.shape": _nothing},
-        "HubError in statestore.py:_grew",
+        "HubError in hub.py:_grew",
         """
             nodes=c disk=yes
             c sync

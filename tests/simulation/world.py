@@ -24,7 +24,7 @@ from simulation.oracles import Oracles, Violation
 from simulation.people import Person
 from simulation.places import HUB, HUBS, PRIVATE, DiskHubPlace, HubPlace, Item, NodePlace, Served, visible
 from simulation.turns import Clock, Run, Turns
-from symsync import session, statestore
+from symsync import session
 from symsync.core.modes import Mode
 from symsync.core.safety import DEFAULT_MAXDELETE, MaxDelete
 from symsync.events import Audience, Result
@@ -34,6 +34,7 @@ from symsync.remotes.base import Remote
 from symsync.remotes.location import Location, Protocol
 from symsync.settings import Settings
 from symsync.statestore import HubStore, NodeStore
+from symsync_protocol import statefile
 from symsync_protocol.errors import HubError, HubUnreachable, Stopped
 from symsync_protocol.names import LOCK_DIR, STATE_DIR
 from symsync_protocol.stamps import SECOND, Kind
@@ -121,12 +122,13 @@ class World(Audience):
     def engine(self) -> Iterator[None]:
         """Put the engine into this world."""
         clock = self.clock
+        decoding = _remembering(statefile.decode)
         replaced = {
             "symsync.session.open_remote": self._open,
             "symsync.session.open_own": lambda root: FaultyRemote(open_own(root), Uncounted(self._runs[-1].faults)),
             "symsync.fence.random": self._random,
             "symsync.survey.ThreadPoolExecutor": _AtOnce,
-            "symsync.statestore.decode": _remembering(statestore.decode),
+            **{f"symsync.statestore.{module}.decode": decoding for module in ("node", "hub", "others")},
             "os.urandom": self._random.randbytes,
             "time.time": lambda: self._time_where_it_runs() / SECOND,
             "time.time_ns": self._time_where_it_runs,
