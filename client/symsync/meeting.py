@@ -291,9 +291,7 @@ class _Pairer:
             "identity",
         )
 
-    def _check_hub(
-        self, folder: StateFolder, hub: Identity | None, there: Identity, local: PairState | None
-    ) -> None:
+    def _check_hub(self, folder: StateFolder, hub: Identity | None, there: Identity, local: PairState | None) -> None:
         """The hub must be the one that the state speaks of."""
         if local is None or not self._settings.symsync or "identity" in self._settings.allow:
             return

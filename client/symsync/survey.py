@@ -230,8 +230,7 @@ class _Survey:
         hidden = [
             path
             for path in sorted(kinds.keys() - there.entries.keys())
-            if _may_be_hidden(path)
-            and not rules.excludes_wholly(path, directory=kinds[path] is Kind.DIRECTORY)
+            if _may_be_hidden(path) and not rules.excludes_wholly(path, directory=kinds[path] is Kind.DIRECTORY)
         ]
         now = dict(zip(hidden, self._remote.stat(hidden) if hidden else [], strict=True))
         found = {path: entry for path, entry in now.items() if isinstance(entry, Found)}

@@ -158,4 +158,3 @@ class Intent:
     generation: Generation
     paths: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
-

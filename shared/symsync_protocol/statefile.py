@@ -88,9 +88,7 @@ def encode_file(state: PairState | None, *, rewrites: int, intent: Intent | None
     return data
 
 
-def encode_change(
-    before: PairState, after: PairState, *, rewrites: int, offset: int, swapped: bool = False
-) -> bytes:
+def encode_change(before: PairState, after: PairState, *, rewrites: int, offset: int, swapped: bool = False) -> bytes:
     """The bytes that, appended at `offset` to a file whose state is `before`, make it one whose state is `after`.
 
     `swapped` makes them for the other side's file, which holds both states swapped, without the cost of swapping

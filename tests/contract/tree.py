@@ -37,9 +37,7 @@ RACERS = 6
 RACES = 12
 
 
-def races(
-    hub: Hub, act: Callable[[Remote, int, int], Sequence[Problem | None]]
-) -> Iterator[list[Reason | None]]:
+def races(hub: Hub, act: Callable[[Remote, int, int], Sequence[Problem | None]]) -> Iterator[list[Reason | None]]:
     """What came of each race for each racer, who all do `act(remote, racer, race)` at the same moment."""
     remotes = [hub.connect() for _ in range(RACERS)]
     start = threading.Barrier(RACERS)

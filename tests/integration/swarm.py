@@ -230,8 +230,7 @@ class Swarm:
                 else:
                     elsewhere[item].append(f"{place}: {path}")
         return sorted(
-            f"{content.splitlines()[0].decode()} ({', '.join(elsewhere[content]) or 'nowhere'})"
-            for content in missing
+            f"{content.splitlines()[0].decode()} ({', '.join(elsewhere[content]) or 'nowhere'})" for content in missing
         )
 
     def torn(self) -> list[str]:

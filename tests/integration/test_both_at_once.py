@@ -38,9 +38,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("first", "second"), [("paris", "oslo"), ("oslo", "paris")])
-def test_one_waits_and_plans_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
-) -> None:
+def test_one_waits_and_plans_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str) -> None:
     """Whoever comes second does so after the other's record and finds what that did; there is no conflict."""
     one, other = tmp_path / first, tmp_path / second
     one.mkdir()

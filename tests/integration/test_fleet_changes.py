@@ -209,9 +209,7 @@ def test_bits_and_times_travel(met: Fleet) -> None:
     met["paris"].set_time("edited", TIME)
     met.sync_all()
     assert dict.fromkeys(NODES, (0o100750, TIME)) == {
-        name: (status.st_mode, status.st_mtime_ns)
-        for name in NODES
-        for status in [(met[name].root / "edited").stat()]
+        name: (status.st_mode, status.st_mtime_ns) for name in NODES for status in [(met[name].root / "edited").stat()]
     }
 
 

@@ -14,6 +14,7 @@ NODES = ("paris", "oslo")
 CONNECTIONS = 8
 """As configurations have it that say nothing."""
 
+
 @pytest.mark.parametrize("make_hub", BY_FTP, indirect=True)
 def test_a_library_arrives_as_it_is(hub: Hub, base: Path, library: Path) -> None:
     """Byte for byte, times and bits included; then no run has anything to do, and says so."""

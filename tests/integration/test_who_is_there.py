@@ -151,9 +151,7 @@ def test_a_key_does_without_a_password(laptop: Laptop, named: bool) -> None:
 
 @pytest.mark.docker
 @pytest.mark.parametrize("protocol", [Protocol.FTP, Protocol.FTPS])
-def test_no_password_without_encryption(
-    laptop: Laptop, servers: Callable[[str], Location], protocol: Protocol
-) -> None:
+def test_no_password_without_encryption(laptop: Laptop, servers: Callable[[str], Location], protocol: Protocol) -> None:
     """A server on the network that offers no TLS gets neither login nor password until the user says `tls no`."""
     location = servers("vsftpd")
     lines = lines_of(location) | {"nodename": "laptop", "protocol": protocol.value, "server": _address("vsftpd")}

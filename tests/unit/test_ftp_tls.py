@@ -56,9 +56,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     )
     file = tmp_path_factory.mktemp("tls") / "server.pem"
     file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return Certificate(file, sha256(made.public_bytes(serialization.Encoding.DER)).hexdigest())
@@ -109,17 +107,13 @@ def test_implicit(certificate: Certificate, tmp_path: Path) -> None:
         assert "AUTH TLS" not in server.commands
 
 
-def test_trusted(
-    server: Running, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trusted(server: Running, certificate: Certificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that the system's authorities vouch for needs no pin."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     both_ways(server, tmp_path)
 
 
-def test_another_name(
-    server: Running, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_name(server: Running, certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A good certificate of somebody else is not good enough."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
     with pytest.raises(HubRefused, match="mismatch"):

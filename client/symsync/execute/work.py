@@ -90,4 +90,3 @@ class Workload:
 def readable(mode: int | None) -> int | None:
     """The hub's owner, whose login all nodes share, must be able to read it; the exact bits are in the state."""
     return None if mode is None else mode | S_IRUSR
-

@@ -10,9 +10,7 @@ Conversation = Callable[[str], None]
 """Called with each line of the protocol's conversation, passwords left out (option -d)."""
 
 
-def open_remote(
-    location: Location, conversation: Conversation | None = None, *, create: bool = False
-) -> Remote:
+def open_remote(location: Location, conversation: Conversation | None = None, *, create: bool = False) -> Remote:
     """Connect to the hub at `location`; with `create` its directory is made where it is missing.
 
     Raises HubUnreachable or HubRefused with the one line that helps.

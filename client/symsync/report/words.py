@@ -39,7 +39,6 @@ def advice(conflicts: Iterable[Conflict]) -> list[str]:
     return [text for text, needed in ways.items() if needed]
 
 
-
 def line(decision: Decision) -> str:
     """What is done for one path, in plain words."""
     path = shown(decision.path) + ("/" if _is_directory(decision) else "")

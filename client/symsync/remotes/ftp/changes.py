@@ -243,9 +243,7 @@ def remove_files(session: Session, paths: Sequence[str]) -> Problems:
     def told(answers: Sequence[_Answer]) -> Outcomes:
         return [_removed(session, path, _outcome(answer)) for path, answer in zip(paths, answers, strict=True)]
 
-    return _all_of(
-        session, _Part([unsendable(path) or (f"DELE {session.place(path)}",) for path in paths], told)
-    )
+    return _all_of(session, _Part([unsendable(path) or (f"DELE {session.place(path)}",) for path in paths], told))
 
 
 def remove_directories(session: Session, paths: Sequence[str]) -> Problems:

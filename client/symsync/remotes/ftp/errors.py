@@ -5,6 +5,8 @@
     HubRefused
     └── NoRoom              the server wants no further connection from us (421, or 530 on a later login)
     RefusedError                 one command was refused; the connection is in order
+
+What hangs under another is one of that kind.
 """
 
 from symsync.remotes.ftp.replies import Reply

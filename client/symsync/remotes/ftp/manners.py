@@ -93,4 +93,3 @@ class Manners:
             replaces=self.replaces,
             hides_dots=bool(self.hides_dots),
         )
-

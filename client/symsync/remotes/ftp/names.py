@@ -86,8 +86,7 @@ class Names:
         return problems
 
     def told(self, path: str, problem: Problem) -> Problem:
-        """The problem of making `path`, with reason NAME where the server had no better reason and takes no such names.
-        """
+        """The problem of making `path`, with reason NAME where the server had no better one and takes no such names."""
         if problem.reason in (Reason.DENIED, Reason.OTHER) and sorts_of(path) & self._refused:
             return replace(problem, reason=Reason.NAME)
         return problem

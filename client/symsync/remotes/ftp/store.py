@@ -224,9 +224,7 @@ def _outcome(job: Store, sent: _Sent, found: Found | None, last: Reply) -> Outco
     if found is None:
         return job, Problem(job.path, Reason.NAME, f"it was sent, but is not there under this name ({last.text})")
     if found.kind is not Kind.FILE or found.stamp.size != sent.size:
-        return job, Problem(
-            job.path, Reason.CUT, f"{sent.size} bytes were sent, {found.stamp.size} arrived"
-        )
+        return job, Problem(job.path, Reason.CUT, f"{sent.size} bytes were sent, {found.stamp.size} arrived")
     return Stored(job, found, sent.digest)
 
 

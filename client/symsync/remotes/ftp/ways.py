@@ -331,9 +331,7 @@ def _kinds(session: Session, paths: Sequence[str]) -> dict[str, Stamp]:
     stamps = {path: Stamp(Kind.OTHER) for path in paths}
     sendable = [path for path in paths if not unsendable(path)]
     places = [session.place(path) for path in sendable]
-    replies = session.control.pipeline(
-        command for place in places for command in (f"SIZE {place}", f"MDTM {place}")
-    )
+    replies = session.control.pipeline(command for place in places for command in (f"SIZE {place}", f"MDTM {place}"))
     doubtful = []
     for path, told_size, told_time in zip(sendable, replies, replies, strict=False):
         bytes_told, time_told = size(told_size), modification_time(told_time)

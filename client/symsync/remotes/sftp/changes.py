@@ -101,9 +101,7 @@ async def rename(session: Session, pairs: Sequence[tuple[str, str]]) -> Problems
     return await _renamed(session, pairs, await session.replies(_wire_requests(session, Rename(pairs))))
 
 
-async def _renamed(
-    session: Session, pairs: Sequence[tuple[str, str]], replies: Sequence[Reply | None]
-) -> Problems:
+async def _renamed(session: Session, pairs: Sequence[tuple[str, str]], replies: Sequence[Reply | None]) -> Problems:
     problems: Problems = []
     repeat = False
     for (old, new), reply in zip(pairs, replies, strict=True):

@@ -28,9 +28,7 @@ class _Begun(Generic[J]):
     line: Line
 
 
-def work_off(
-    session: Callable[[], Session], jobs: Iterable[J], act: Act[J, R], lost: Callable[[J], R]
-) -> Iterator[R]:
+def work_off(session: Callable[[], Session], jobs: Iterable[J], act: Act[J, R], lost: Callable[[J], R]) -> Iterator[R]:
     """Do all jobs, as many at once as the server takes; the outcomes as they come.
 
     `session` gives a live session, opening one where the last broke, and raises HubError where it can't. The outcome of

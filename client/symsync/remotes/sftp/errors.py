@@ -3,6 +3,8 @@
     HubUnreachable
     └── ConnectionLost      this connection is of no more use; another may be
     RefusedError                 one request was refused; the connection is in order
+
+What hangs under another is one of that kind.
 """
 
 from symsync.remotes.sftp.wire import Status

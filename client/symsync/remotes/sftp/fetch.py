@@ -23,8 +23,7 @@ def lost_fetch(job: Fetch) -> Outcome:
 
 
 async def fetch(session: Session, job: Fetch, arrived: dict[Fetch, int], progress: Progress) -> Outcome:
-    """Bring one file, from where `arrived` says that an earlier attempt came to, and which is told how far this comes.
-    """
+    """Bring one file, from where an earlier attempt came to, by `arrived`, which is told how far this one comes."""
     looking = await session.line.post(session.looking(job.path))
     opening = await session.line.post(wire.open_file(session.place(job.path), Open.READ))
     there = session.seen(job.path, await looking)
