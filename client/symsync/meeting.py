@@ -177,7 +177,9 @@ class _Pairer:
             # The last run was ended between the hub's record and ours: made up for before anything else is begun.
             journal = theirs if recovered else None
             if not self._only_look:
-                if not self._nodes.save(there.name, node_file, ground.state, shape):
+                # Where the other side has made up for it already, it may be at work by now, and append to just this.
+                made_up = local is not None and local.generation == ground.state.generation
+                if not made_up and not self._nodes.save(there.name, node_file, ground.state, shape):
                     return self.pair()
                 self._nodes.end(there.name)
                 shape = self._nodes.shape(there.name)

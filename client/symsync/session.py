@@ -277,6 +277,10 @@ class _Session:
             if own.waited:
                 raise _Overtaken(f"{pairing.there.name}, running itself, was still at work when this began; run again")
             self._introduce(pairing)
+            before = pairing.ground.state
+            base = Base(before.entries, before.conflicts) if before is not None else Base()
+            # As the other one's journal tells of its run only as long as nothing of it is recorded.
+            self._nodes.begin(pairing.there.name, state, _came_to(base, state))
             own.verify()
             self._record(pairing, self._hub_store(pairing), fence, state, pairing.hub_file, view.met)
 
@@ -330,7 +334,7 @@ class _Session:
         if fence is not None:
             fence.settle(keep_trash=self._settings.trash.keep)
         # Only now, for until then what was removed may be put back by whoever finds this run ended.
-        self._nodes.begin(hub, state, _came_to(view.base, agreement, generation))
+        self._nodes.begin(hub, state, _came_to(view.base, state))
         own.verify()
         pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
         met = replace(view.met, clock_offset_ns=offset, appends=store.appends, pruned=pruned)
@@ -476,13 +480,13 @@ def _size(scan: Scan) -> int:
     return sum(found.stamp.size for found in scan.entries.values())
 
 
-def _came_to(base: Base, agreement: Agreement, generation: Generation) -> Journal:
+def _came_to(base: Base, state: PairState) -> Journal:
     """What a run changed in the state, for the journal: should it be ended before it is recorded."""
-    entries = {path: entry for path, entry in agreement.entries.items() if base.entries.get(path) is not entry}
-    conflicts = {path: c for path, c in agreement.conflicts.items() if base.conflicts.get(path) is not c}
+    entries = {path: entry for path, entry in state.entries.items() if base.entries.get(path) is not entry}
+    conflicts = {path: c for path, c in state.conflicts.items() if base.conflicts.get(path) is not c}
     known = base.entries.keys() | base.conflicts.keys()
-    gone = frozenset(known - agreement.entries.keys() - agreement.conflicts.keys())
-    return Journal(generation.id, puts=entries, conflicts=conflicts, acted=True, gone=gone)
+    gone = frozenset(known - state.entries.keys() - state.conflicts.keys())
+    return Journal(state.generation.id, puts=entries, conflicts=conflicts, acted=True, gone=gone)
 
 
 def _or_overtaken(answer: Callable[[Found | Problem | None], None]) -> Callable[[Found | Problem | None], None]:

@@ -699,6 +699,25 @@ _TEXTS = {
         d swap
         c sync cut 9
     """,
+    "what a run ended on either side had done was not known, for only the node had it recorded": """
+        nodes=ab disk=yes
+        a write f 1
+        a sync meanwhile 20 b swap
+        a write f 3
+        a swap torn 6
+    """,
+    "a run broke off, for one in the other role recorded once more what had been made up for": """
+        nodes=abc disk=yes
+        c sync
+        hub write f 1
+        a swap
+        c swap
+        c unpack d 3
+        c swap torn 7
+        c write f 4
+        a write d/f 5
+        world together 16 a sync | c sync | c swap
+    """,
     ANOTHERS_PUT: """
         nodes=ab tick=1000 hides=yes
         a sync
