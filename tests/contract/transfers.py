@@ -297,6 +297,17 @@ class StateFileContract(Bench):
         """Where there is no such file the answer is None, be its directory there or not."""
         assert (None, None, None) == (remote.read("gone"), remote.read("gone/f"), remote.read("gone", 5, 5))
 
+    def test_what_could_not_be_read_is_no_place_to_begin(self, remote: Remote, sources: Sources) -> None:
+        """Whatever is stored after a look into the middle of nothing, or at the end of something, is stored whole."""
+        remote.write("short", b"12345")
+        for path in ("gone", "short"):
+            remote.read(path, 5, 5)
+            put(remote, sources, f"f after {path}", b"0123456789")
+            remote.read(path, 5)
+            remote.write(f"g after {path}", b"0123456789")
+            for name in (f"f after {path}", f"g after {path}"):
+                assert b"0123456789" == remote.read(name)
+
     def test_write(self, remote: Remote) -> None:
         """A file is made or overwritten, also by something shorter, also by nothing."""
         for data in (b"first", LARGE, b"shorter", b""):

@@ -98,8 +98,12 @@ def read_bytes(session: Session, path: str, offset: int, limit: int | None) -> b
     if unsendable(path):
         return None
     start = _prepare(session, path, offset)
-    if start.size is None and stat(session, [path])[0] is None:
-        return None
+    if start.size is None:
+        if start.offset:
+            session.control.ask("REST 0")  # what comes next may be a STOR, and some servers forget it over the look
+            start = _Start(None, 0)
+        if stat(session, [path])[0] is None:
+            return None
     if start.size is not None and offset >= start.size:
         return b""
     end = None if limit is None else offset - start.offset + limit
