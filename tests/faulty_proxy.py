@@ -148,6 +148,11 @@ class Proxy:
             self._over = threading.Event()
             self.traffic, self.fired = Traffic(), []
 
+    def strike(self, act: Act) -> None:
+        """`act` at the next command: called by `heed`, at the one that it was called with."""
+        with self._lock:
+            self._faults.append(Fault(act, Point.COMMAND, self.traffic.commands + 1))
+
     def hold(self) -> None:
         """Pass nothing more to the server until `resume`: it is still to come."""
         self._flowing.clear()

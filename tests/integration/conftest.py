@@ -33,6 +33,9 @@ KINDS = ["directory", *BY_FTP]
 SIX_HUBS = [BUNDLED, BUNDLED_SFTP, *(pytest.param(name, marks=pytest.mark.docker) for name in SERVED)]
 """Each kind of server that people have."""
 
+FTP_HUBS = [BUNDLED, *(pytest.param(name, marks=pytest.mark.docker) for name in SERVED[:3])]
+"""Those of them that speak FTP."""
+
 MEMORY = Path("/dev/shm")  # noqa: S108 - every test makes a directory with a random name there
 
 

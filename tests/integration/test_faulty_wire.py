@@ -5,13 +5,14 @@ conflict about, and what both sides must hold in the end is known to the byte.
 """
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from faulty_proxy import HOST, Act, Fault, Point, Proxy, Traffic, draw
-from integration.conftest import BUNDLED, BUNDLED_SFTP, SIX_HUBS
+from integration.conftest import BUNDLED, BUNDLED_SFTP, FTP_HUBS, SIX_HUBS
 from integration.scenarios import DIRECTORY, HUB, Fleet, Place, Tree, differing
 from symsync import fence
 from symsync.config import load
@@ -129,7 +130,7 @@ class Wire:
         assert (0, (), ()) == (result.exit_status, result.problems, result.conflicts)
         self._equal()
         self.measure()
-        self._swept()
+        self.swept()
 
     def _run_and_be_hit(self, acts: tuple[Act, ...]) -> None:
         fault = draw(self.chance, self._usual, acts)
@@ -147,7 +148,7 @@ class Wire:
         files = {path: item for path, item in trees[HUB].items() if item is not DIRECTORY}
         assert [] == differing(expected, files)
 
-    def _swept(self) -> None:
+    def swept(self) -> None:
         """Nothing is left of runs that were hit, once a later one has had something to do."""
         left = [
             f"{name}: {path}"
@@ -194,6 +195,40 @@ def suffered(fleet: Fleet, proxy: Proxy, seed: int, rounds: int, acts: tuple[Act
 def test_what_is_cut_goes_on_from_there(fleet_of_one: Fleet, proxy: Proxy) -> None:
     """Connections are cut and data ends early, at any step: two runs later all is equal, and nothing is lost."""
     suffered(fleet_of_one, proxy, seed=1, rounds=2, acts=QUICK)
+
+
+@pytest.mark.parametrize("make_hub", FTP_HUBS, indirect=True)
+@pytest.mark.parametrize(
+    "command", [rb"RNFR .*/f2\r", rb"RNTO .*/old/f2\r", rb"RNFR .*/[.]sync[.]lock/.*/2\r", rb"RNTO (?!.*/old/).*/f2\r"]
+)
+def test_what_was_lost_is_done_by_the_same_run(fleet_of_one: Fleet, proxy: Proxy, command: bytes) -> None:
+    """The connection breaks among the renames, so that nobody knows what of them was done: nobody has to run again."""
+    wire = Wire(fleet_of_one, proxy, seed=3)
+    node = fleet_of_one[NODE]
+    for content in (b"old", b"newer"):
+        for number in range(5):
+            node.write(f"f{number}", content)
+            node.set_time(f"f{number}", EDITED_NS + len(content) * SECOND)
+        result = wire.run()
+        assert isinstance(result, Result)
+        assert (0, ()) == (result.exit_status, result.problems)
+        proxy.heed = once_displacing(re.compile(command), lambda: proxy.strike(Act.CUT))
+    assert [Act.CUT] == [fault.act for fault in wire.fired]
+    assert {f"f{number}": b"newer" for number in range(5)} == fleet_of_one.trees()[HUB]
+    wire.swept()
+
+
+def once_displacing(pattern: re.Pattern[bytes], act: Callable[[], None]) -> Callable[[bytes], None]:
+    """Acts on the first command like this once versions are displaced."""
+    left = [pattern, re.compile(rb"RNTO .*/old/")]
+
+    def heed(command: bytes) -> None:
+        if left and left[-1].match(command):
+            left.pop()
+            if not left:
+                act()
+
+    return heed
 
 
 @ON_EACH_HUB

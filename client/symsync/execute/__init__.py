@@ -16,7 +16,18 @@ from pathlib import Path
 from symsync.core.commit import Fresh
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
-from symsync.core.steps import Decision, MakeDirectory, Move, Outcome, Remove, RemoveDirectory, Step, Then, Transfer
+from symsync.core.steps import (
+    Decision,
+    Failed,
+    MakeDirectory,
+    Move,
+    Outcome,
+    Remove,
+    RemoveDirectory,
+    Step,
+    Then,
+    Transfer,
+)
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.events import Audience
 from symsync.execute.on_hub import OnHub, SecondLook
@@ -472,15 +483,20 @@ def _gone_there(decision: Decision, step: Step) -> str | None:
 
 
 def unfinished(outcomes: Iterable[Outcome]) -> bool:
-    """Whether another round may do better at once: something failed only because the world went on, the loser of a
-    conflict has just become a file of its own, which has yet to travel, or a version has come back from its copy, and
-    has yet to get the other's."""
+    """Whether another round may do better at once: something failed only because the world went on or a connection
+    broke, the loser of a conflict has just become a file of its own, which has yet to travel, or a version has come
+    back from its copy, and has yet to get the other's."""
     return any(
         (outcome.decision.pair.lost is not None and outcome.decision.then is Then.CONFLICT)
-        or any(failed.problem.reason is Reason.CHANGED for failed in outcome.failed)
+        or any(failed.problem.reason is Reason.CHANGED or _was_lost(failed) for failed in outcome.failed)
         or any(_stepped_aside(outcome.decision, done.step) for done in outcome.done)
         for outcome in outcomes
     )
+
+
+def _was_lost(failed: Failed) -> bool:
+    """Whether nobody knows if a step was done on the hub: a new plan sees."""
+    return failed.step.on is Side.THERE and failed.problem.reason is Reason.LOST
 
 
 def _stepped_aside(decision: Decision, step: Step) -> bool:

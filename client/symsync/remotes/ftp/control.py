@@ -5,6 +5,7 @@ import contextlib
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from symsync.remotes.ftp.errors import ConnectionLost
@@ -18,6 +19,10 @@ there."""
 
 _PIECE_BYTES = 1200
 """Commands written at once, whole ones, so that the wire cuts between two: they fit into one packet (RFC 8200, 5)."""
+
+_PACKET_END = socket.MSG_EOR if sys.platform == "linux" else 0
+"""Has Linux put nothing that is written later into the same packet, as it would with what had to wait (send(2);
+tcp_autocorking in its ip-sysctl.txt). Elsewhere this flag is refused for a stream."""
 
 WINDOW_COMMANDS = 128
 
@@ -102,12 +107,18 @@ class Control:
         try:
             for line in map(_line_of, commands):
                 if piece and len(piece) + len(line) > _PIECE_BYTES:
-                    self._sock.sendall(piece)
+                    self._send_packet(piece)
                     piece = b""
                 piece += line
-            self._sock.sendall(piece)
+            self._send_packet(piece)
         except OSError as error:
             raise self.lost(error) from error
+
+    def _send_packet(self, piece: bytes) -> None:
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._sock.sendall(piece)  # a record of TLS, which is read whole
+        else:
+            self._sock.sendall(piece, _PACKET_END)
 
     def peek(self) -> Reply:
         """The next reply, which stays the next one."""
