@@ -145,6 +145,7 @@ class _Pairer:
         known_here = self._unless_damaged(self._nodes.identity)
         here = self._own_identity(known_here, place, local)
         met = self._nodes.met(there.name)
+        self._hubs = HubStore(self._remote, appends=met.appends, folder=folder)
         left = local is not None and met.local == local.generation.id
         unnamed = left and not met.hub  # then the id that the state gives it is this node's own invention
         met_since = left and hub is not None and met.hub == hub.id

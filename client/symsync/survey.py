@@ -77,7 +77,7 @@ class _Survey:
         self._folder = folder
         self._nodes = nodes
         self._remote = pairing.remote
-        self._hubs = HubStore(pairing.remote)
+        self._hubs = HubStore(pairing.remote, appends=pairing.met.appends)
         self._audience = audience
         self._problems: list[Problem] = []
         self._allowed: set[str] = set()
@@ -329,10 +329,11 @@ class _Survey:
         remembered: dict[str, Other] = {}
         if not wanted and state is not None and _is_all_there(state, here, there) and self._is_known(pairing.folder):
             return met, {}, {copy for other in met.others.values() for copy in other.copies}
-        for name, size in sorted(self._hubs.folder().sizes.items()):
+        sizes = self._hubs.folder().sizes
+        for name in sorted({*sizes, *met.others}):  # the listing may leave some out
             if same_name(name, self._settings.node):
                 continue
-            old = met.others.get(name)
+            old, size = met.others.get(name), sizes.get(name)
             unchanged = old is not None and old.size == size
             if old is not None and unchanged and not wanted:
                 remembered[name] = old
@@ -340,7 +341,7 @@ class _Survey:
             file = self._nodes.cached(hub, name) if unchanged else None
             if file is not None and file.size != size:
                 file = None  # a power cut took what was not on the disk yet
-            file, current = (file, True) if file is not None else self._refreshed(name, old)
+            file, current = (file, True) if file is not None else self._refreshed(name, old, listed=size is not None)
             if file is None:
                 continue
             remembered[name] = Other(file.size, announced(file))
@@ -357,15 +358,16 @@ class _Survey:
         copies = [conflict.copy_here for state in states for conflict in state.conflicts.values()]
         return [copy.stamp for copy in copies if copy and copy.stamp and copy.path not in there.entries]
 
-    def _refreshed(self, name: str, old: Other | None) -> tuple[StateFile | None, bool]:
+    def _refreshed(self, name: str, old: Other | None, *, listed: bool) -> tuple[StateFile | None, bool]:
         """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node
-        from working: what was last read of it, of its copies above all, goes on to count."""
-        hub = self._pairing.there.name
+        from working: what was last read of it, of its copies above all, goes on to count. One that was not even
+        `listed`, and is not there, has been removed."""
+        hub, gone = self._pairing.there.name, "it is gone"
         try:
-            file, why = refreshed(self._nodes, self._hubs, hub, name, old), "it is gone"
+            file, why = refreshed(self._nodes, self._hubs, hub, name, old), gone
         except (StateDamaged, HubRefused) as error:
             file, why = None, str(error)
-        if file is not None:
+        if file is not None or (why == gone and not listed):
             return file, True
         cached = self._nodes.cached(hub, name) if old is not None else None
         done = "what it knew before goes on to count" if cached is not None else "what it knows is done without"
@@ -422,9 +424,13 @@ class _Survey:
         base = base_of(ground, here, digests)
         if journal is not None:
             journal = journal.unless_others({path: other.digest for path, other in known.items()})
-            if self._pairing.by_hub and not journal.acted:
-                lying = journal.lying(there)
-                journal = journal.verified(lying, self._read_hub(lying))
+            if not journal.acted:
+                doubtful = journal.lying(there)
+                # A node's puts bear times like no other's, where they can be set. What the hub's own run received has
+                # that of its source: only its content tells it from an edit.
+                if self._remote.traits.sets_times and not self._pairing.by_hub:
+                    doubtful = journal.doubtful(doubtful, base)
+                journal = journal.verified(doubtful, self._read_hub(doubtful))
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
             self._problems += _at(Side.HERE, failed)
             base = resume(base, journal, here, there, received)

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from integration.conftest import HubMaker
 from integration.scenarios import HUB, Fleet, Hub, LocalPlace, Notes, Tree, command
 from symsync import session
 from symsync.config import load
-from symsync.statestore import NodeStore
+from symsync.statestore import HubStore, NodeStore, StateFolder
 from symsync_protocol.errors import StateDamaged, StateTooNew, Stopped
 from symsync_protocol.names import IDENTITY_FILE, STATE_DIR
 from symsync_protocol.statefile import MAGIC, VERSION
@@ -248,6 +249,29 @@ def test_a_conflict_whose_version_was_edited_after_the_state_was_lost_loses_none
     assert kept == fleet["oslo"].tree()
     assert {**kept, "f.paris.2": b"once more"} == fleet.hub.place.tree()
     assert {**kept, "f": b"once more", "f.hub": b"of oslo"} == fleet["paris"].tree()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_state_that_no_listing_shows(open_conflict: Fleet, monkeypatch: pytest.MonkeyPatch, removed: bool) -> None:
+    """Who has met that node asks for it by name, for its copies are nobody else's files; unless it is really gone."""
+    fleet = open_conflict
+    fleet.sync("oslo")
+    listed = HubStore.folder
+
+    def cut(store: HubStore) -> StateFolder:
+        folder = listed(store)
+        sizes, files = dict(folder.sizes), dict(folder.files)
+        sizes.pop("paris", None)
+        files.pop("paris", None)
+        return replace(folder, sizes=sizes, files=files)
+
+    monkeypatch.setattr(HubStore, "folder", cut)
+    if removed:
+        fleet.hub.place.remove(f"{STATE_DIR}/paris")
+    fleet["oslo"].write("new", b"new")
+    result = fleet.sync("oslo")
+    copies = {"f.paris": b"paris's own"} if removed else {}
+    assert (0, {**START, "f": b"of oslo", "new": b"new", **copies}) == (result.exit_status, fleet["oslo"].tree())
 
 
 # Damage

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from simulation.regressions import ANOTHER_ATTEMPTS_LOCK, ANOTHERS_PUT, OLDER_STATE_OF_A_SLEEPER, REGRESSIONS
+from simulation.regressions import (
+    ANOTHER_ATTEMPTS_LOCK,
+    ANOTHERS_PUT,
+    OLDER_STATE_OF_A_SLEEPER,
+    REGRESSIONS,
+    SAME_STAMP_BEFORE,
+)
 from symsync import local_files
 from symsync.core import conflicts
 from symsync.core.compare import Base
@@ -318,6 +324,12 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.core.generations.Journal.unless_others": lambda journal, _contents: journal},
         "overrun",
         str(REGRESSIONS[ANOTHERS_PUT]),
+    ),
+    "same-stamp-before": Mutation(
+        "a put of an ended run that may as well be the version before, by its stamp, counts only by its content",
+        {"symsync.core.generations.Journal.verified": lambda journal, _doubtful, _digests: journal},
+        "overrun",
+        str(REGRESSIONS[SAME_STAMP_BEFORE]),
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

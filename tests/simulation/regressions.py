@@ -4,6 +4,8 @@ from simulation.history import History
 
 ANOTHERS_PUT = "a put that had not taken place was taken for done, for another node's bore the same stamp by chance"
 
+SAME_STAMP_BEFORE = "a put that had not taken place was taken for done, for the version before bore the same stamp"
+
 OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
 
 ANOTHER_ATTEMPTS_LOCK = (
@@ -725,6 +727,21 @@ _TEXTS = {
         b sync crash 3
         a write d/f 4
         world together 5 a sync unanswered 7 | b sync
+    """,
+    SAME_STAMP_BEFORE: """
+        nodes=a times=no tick=60000
+        a write f 2
+        a sync
+        a write f 5
+        a sync crash 11
+    """,
+    "a deletion came back, for a listing had left out a part of the node's state": """
+        nodes=b appends=no
+        b link d/g 1
+        b unpack d/f 2
+        hub write d/g 3
+        b sync
+        world together 559 b sync silent 1 | b delete d/f
     """,
     OLDER_STATE_OF_A_SLEEPER: """
         nodes=a disk=yes

@@ -272,6 +272,18 @@ def test_what_the_hub_s_own_run_received_is_known_by_its_content(content: str) -
     assert [] == journal.lying(scan(file("f", "new", 7)))
 
 
+def test_only_what_looks_as_before_is_doubtful() -> None:
+    """A node's puts bear times like no other's, but perhaps that of the version that they were to replace."""
+    lying = [file("f", "new", 6), COPY_THERE]
+    same = Base({"f": replace(AFTER, there=stamp("odd", 6))}, {"c": OPEN})
+    assert lying == Journal(b"g").doubtful(lying, same)
+    other = Base({"f": replace(AFTER, there=stamp("new", 5))}, {"c": replace(OPEN, copy_there=None)})
+    assert [] == Journal(b"g").doubtful(lying, other)
+    journal = Journal(b"g", puts={"f": AFTER, "g": AFTER}, conflicts={"c": OPEN})
+    assert journal == journal.verified([], {})
+    assert {"g"} == journal.verified([file("f", "odd", 6)], {"f": digest("odd")}).puts.keys()
+
+
 @pytest.mark.parametrize(
     ("content", "copy"),
     [("mine", Copy("f.pc", digest("mine"), COPY_THERE.stamp.unsettled())), ("odd", Copy("f.pc", digest("mine")))],

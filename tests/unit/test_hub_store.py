@@ -155,6 +155,29 @@ def _in_parts(remote: MemoryRemote, parts: int) -> tuple[int, Recorded]:
     return number, file
 
 
+class _Hides(MemoryRemote):
+    """Its listings leave out a name."""
+
+    hidden = ""
+
+    def listings(self, directories: Sequence[str]) -> Iterator[Listing]:
+        for listing in super().listings(directories):
+            left = tuple(entry for entry in listing.entries if not entry.path.endswith(self.hidden))
+            yield replace(listing, entries=left)
+
+
+@pytest.mark.parametrize("hidden", range(4))
+def test_a_part_that_no_listing_shows(hidden: int) -> None:
+    """It is asked for by name: a state without it would be a backup's."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False))
+    _number, file = _in_parts(MemoryRemote(hub), 4)
+    parts = sorted(int(name.partition(".")[2] or 0) for name in HubStore(MemoryRemote(hub)).folder().files)
+    remote = _Hides(hub)
+    remote.hidden = f"/paris.{parts[1:][hidden]}"
+    loaded = HubStore(remote).load("paris")
+    assert loaded is not None and (file.size, 4) == (loaded.size, loaded.parts)
+
+
 def test_an_empty_part_is_the_last(tmp_path: Path) -> None:
     """An append that was cut off before its first byte left it: nobody goes round in circles."""
     hub = MemoryHub(time.time_ns, Traits(appends=False))

@@ -56,21 +56,29 @@ class Journal:
         puts = {path: entry for path, entry in self.puts.items() if contents.get(path, entry.digest) == entry.digest}
         return replace(self, puts=puts)
 
-    def verified(self, lying: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
-        """Without what only looks as if this run had brought it to the hub. A node's puts bear times like no other's,
-        but what the hub's own run received has that of its source: only its content tells it from an edit."""
-        now = {found.path: found.stamp.unsettled() for found in lying}
+    def doubtful(self, lying: Iterable[Found], base: Base) -> list[Found]:
+        """What of this may as well be the version that was to be replaced: that looked just so."""
+        before = {path: entry.there for path, entry in base.entries.items()}
+        for path, conflict in base.conflicts.items():
+            before[path] = conflict.there.stamp
+            if conflict.copy_there is not None and conflict.copy_there.stamp is not None:
+                before[conflict.copy_there.path] = conflict.copy_there.stamp
+        return [found for found in lying if found.path in before and same(before[found.path], found.stamp)]
+
+    def verified(self, doubtful: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
+        """Without what only looks as if this run had brought it to the hub, for it holds something else."""
+        now = {found.path: found.stamp.unsettled() for found in doubtful}
         puts = {
-            path: replace(entry, there=now[path])
+            path: replace(entry, there=now.get(path, entry.there))
             for path, entry in self.puts.items()
-            if path in now and digests.get(path) == entry.digest
+            if path not in now or digests.get(path) == entry.digest
         }
         conflicts = {}
         for path, conflict in self.conflicts.items():
             copy = conflict.copy_there
-            if copy is not None:
+            if copy is not None and copy.path in now:
                 whole = digests.get(copy.path) == copy.digest
-                copy = replace(copy, stamp=now.get(copy.path) if whole else None)
+                copy = replace(copy, stamp=now[copy.path] if whole else None)
             conflicts[path] = replace(conflict, copy_there=copy)
         return replace(self, puts=puts, conflicts=conflicts)
 
