@@ -178,6 +178,7 @@ class _Session:
             self._remember_address(pairing)
             return _result(pairing, view, None, [], 0), False
         self._announce_plan(view.decisions)
+        store = self._hub_store(pairing)
         with self._fenced(pairing, view.decisions) as fence, self._own_lock() as own:
             execution = Execution(
                 view.decisions,
@@ -187,12 +188,12 @@ class _Session:
                 self._audience,
                 view.recorded,
                 origin=settings.location.shown,
-                fresh=_fresh(view.began, pairing.met.clock_offset_ns),
+                fresh=lambda: _fresh(view.began, _clock_offset(store, pairing)),
                 filemode=settings.filemode,
                 dirmode=settings.dirmode,
             )
             execution.transfer()
-            agreement, outcomes = self._commit(pairing, view, execution, fence, own)
+            agreement, outcomes = self._commit(pairing, view, store, execution, fence, own)
         self._tidy(view, fence)
         for outcome in outcomes:
             if outcome.decision.touches or outcome.failed:
@@ -259,13 +260,14 @@ class _Session:
 
     def _was_halfway(self, pairing: Pairing) -> bool:
         """Whether the hub, running itself, had recorded its run only here when both states were read, so that its own
-        seemed to be older. Asked only where the two differed."""
-        state, on_hub = pairing.ground.state, pairing.hub_state
+        seemed to be older, or had not even begun its journal when those were looked for. Asked only where the two
+        states differed."""
+        state, on_hub = pairing.node_file.state if pairing.node_file else None, pairing.hub_state
         agreed = state is not None and on_hub is not None and state.generation == on_hub.generation
         if not self._records_on_hub or pairing.ground.standing is Standing.FIRST or agreed:
             return False
-        sizes = HubStore(pairing.remote).folder().sizes
-        return sizes.get(self._settings.node) != pairing.folder.sizes.get(self._settings.node)
+        node, seen, now = self._settings.node, pairing.folder, HubStore(pairing.remote).folder()
+        return (seen.sizes.get(node), node in seen.journals) != (now.sizes.get(node), node in now.journals)
 
     def _pick_up(self, pairing: Pairing, view: View, journal: Journal) -> None:
         """Record what an ended run had done, as the generation that it had announced, before anything else is begun:
@@ -303,12 +305,11 @@ class _Session:
         self._audience.phase(Phase.TRANSFERRING)
 
     def _commit(
-        self, pairing: Pairing, view: View, execution: Execution, fence: Fence | None, own: Fence
+        self, pairing: Pairing, view: View, store: HubStore, execution: Execution, fence: Fence | None, own: Fence
     ) -> tuple[Agreement, list[Outcome]]:
         """Take the locks, announce, act, and record: on the hub, then here."""
         hub = pairing.there.name
         generation = next_generation(pairing.ground, os.urandom(16))
-        store = self._hub_store(pairing)
         if fence is not None and self._records_on_hub:
             fence.appends_to = store.growing(self._settings.node, pairing.hub_file)
         self._take_locks(pairing, fence, own)
@@ -328,7 +329,7 @@ class _Session:
         self._nodes.begin(hub, state, execution.journal(generation.id))
         execution.apply([announced] if announced is not None else [])
         outcomes = execution.outcomes
-        offset = pairing.met.clock_offset_ns if store.clock_offset_ns is None else store.clock_offset_ns
+        offset = _clock_offset(store, pairing)
         agreement = commit(view.base, outcomes, _fresh(view.began, offset))
         state = replace(state, entries=agreement.entries, conflicts=agreement.conflicts)
         if fence is not None:
@@ -466,6 +467,11 @@ def _labels(label: str) -> Iterator[str]:
     yield label
     for number in itertools.count(2):
         yield f"{label}r{number:02}"
+
+
+def _clock_offset(store: HubStore, pairing: Pairing) -> int:
+    """The hub's clock minus this machine's, in ns: as of this run's announcement, or else as remembered."""
+    return pairing.met.clock_offset_ns if store.clock_offset_ns is None else store.clock_offset_ns
 
 
 def _fresh(began: int, offset: int) -> Fresh:

@@ -720,6 +720,27 @@ _TEXTS = {
         a write d/f 5
         world together 16 a sync | c sync | c swap
     """,
+    "a copy became a file, for the other side's run had begun its journal after that had been looked for": """
+        nodes=a disk=yes
+        a sync meanwhile 2 a unpack f 2
+        hub write d 4
+        a write d 6
+        a sync
+        a write f 7
+        a swap
+        a delete f
+        world together 141 a sync cut 10 | a swap
+    """,
+    "an edit on the hub hid in the minute of the version that was replaced, for the node's clock had been set": """
+        nodes=b tick=60000
+        b write g 2
+        b clock -86400
+        hub write f 3
+        b sync
+        b rename g f
+        b clock 1
+        b sync meanwhile 6 hub write f 6
+    """,
     ANOTHERS_PUT: """
         nodes=ab tick=1000 hides=yes
         a sync

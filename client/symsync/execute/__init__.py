@@ -69,14 +69,14 @@ class Execution:
         recorded: Callable[[str], Iterable[Stamp]],
         *,
         origin: str,
-        fresh: Fresh,
+        fresh: Callable[[], Fresh],
         filemode: int | None = None,
         dirmode: int | None = None,
     ) -> None:
         """`fence` is None where nothing may be written on the hub. `recorded` tells the stamps that other nodes' states
         hold of a path on the hub. `origin` tells the hub from all others, `fresh` which of its stamps do not yet vouch
-        for a content. `filemode` and `dirmode` are the bits of what arrives there, None: as on the node, and as the hub
-        makes directories."""
+        for a content, as its clock is known by then. `filemode` and `dirmode` are the bits of what arrives there, None:
+        as on the node, and as the hub makes directories."""
         self._load = Workload(decisions)
         self._folder = folder
         self._remote = remote
@@ -236,7 +236,7 @@ class Execution:
     def _part(self, step: Transfer) -> str | None:
         """The name under which a large file is on its way: whoever finds it knows of what it is the beginning. None
         where that can't be said for certain, and for small ones."""
-        name = _part_name(step, self._origin, self._fresh)
+        name = _part_name(step, self._origin, self._fresh())
         # Two steps of one name would write into one file.
         return name if name is not None and self._parts.setdefault(name, step) is step else None
 

@@ -47,7 +47,13 @@ class OnHub:
     """The hub's part: everything in batches, each a stream of requests that waits for no reply."""
 
     def __init__(
-        self, load: Workload, remote: Remote, fence: Fence, directory_mode: int | None, fresh: Fresh, read: Reader
+        self,
+        load: Workload,
+        remote: Remote,
+        fence: Fence,
+        directory_mode: int | None,
+        fresh: Callable[[], Fresh],
+        read: Reader,
     ) -> None:
         """`directory_mode`: the bits of what is made, None: as the hub makes it. `fresh`: which stamps an edit may hide
         under since the plan was made; `read` tells what files on the hub hold."""
@@ -274,9 +280,10 @@ class OnHub:
         """The paths whose displaced versions hold something else than the plan knows, under a stamp whose tick lasts
         longer than it took us to come here: an edit in the same minute shows in nothing else."""
         doubtful: dict[str, tuple[Found, bytes]] = {}
+        fresh = self._fresh_stamps()
         for (work, _, expected), (problem, now) in zip(steps, displaced, strict=True):
             known = _known_digest(work.decision, expected.path)
-            if problem is None and isinstance(now, Found) and known and self._fresh_stamps.covers(now.stamp):
+            if problem is None and isinstance(now, Found) and known and fresh.covers(now.stamp):
                 doubtful[expected.path] = (now, known)
         digests = self._read([now for now, _ in doubtful.values()]) if doubtful else {}
         return {path for path, (now, known) in doubtful.items() if digests.get(now.path, known) != known}
