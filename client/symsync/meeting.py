@@ -90,6 +90,8 @@ class Pairing:
     """The state file on the hub, as far as it must be known to append to it."""
     hub_state: PairState | None
     """The state in it, in the node's view."""
+    announced: bool
+    """Whether a run announced itself in that file and has not recorded what it came to: it was ended, or is at work."""
     folder: StateFolder
     met: Met
     tracked: bool
@@ -156,6 +158,8 @@ class _Pairer:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
         theirs, own = self._ended_there(folder, node_file, hub_view), self._nodes.journal(there.name)
+        if own is not None and local is not None and local.generation.number >= own.number:
+            own = None  # the hub, running itself, has picked it up, and perhaps gone on since
         recovered = own is not None and hub_view is not None and hub_view.generation.id == own.generation
         if recovered and local is not None and hub_view is not None and local.descends_from(hub_view.generation):
             recovered = False  # the hub, running itself, has recorded more here since
@@ -204,6 +208,7 @@ class _Pairer:
             node_shape=shape,
             hub_file=hub_file,
             hub_state=hub_state,
+            announced=announced is not None,
             folder=folder,
             met=met,
             tracked=tracked,

@@ -22,7 +22,7 @@ from symsync.core.safety import check
 from symsync.core.steps import Decision, Outcome, Then, Transfer
 from symsync.core.values import Found, Problem, Scan, Side
 from symsync.events import Audience, Phase, Result
-from symsync.execute import FRESH_NS, Execution, unfinished
+from symsync.execute import FRESH_NS, Execution
 from symsync.execute.on_hub import displaced_by
 from symsync.fence import Fence, LockLostError
 from symsync.folder import Folder
@@ -198,7 +198,8 @@ class _Session:
         for outcome in outcomes:
             if outcome.decision.touches or outcome.failed:
                 self._audience.finished(outcome)
-        return _result(pairing, view, execution, outcomes, pairing.ground.newest + 1, agreement), unfinished(outcomes)
+        result = _result(pairing, view, execution, outcomes, pairing.ground.newest + 1, agreement)
+        return result, execution.unfinished
 
     def _wait_for_others(self, pairing: Pairing) -> bool:
         """Whether a node was at work on the hub, or had died there; it is over now. What it had moved aside looked as
@@ -261,10 +262,11 @@ class _Session:
     def _was_halfway(self, pairing: Pairing) -> bool:
         """Whether the hub, running itself, had recorded its run only here when both states were read, so that its own
         seemed to be older, or had not even begun its journal when those were looked for. Asked only where the two
-        states differed."""
+        states differed, or where a run had announced itself."""
         state, on_hub = pairing.node_file.state if pairing.node_file else None, pairing.hub_state
         agreed = state is not None and on_hub is not None and state.generation == on_hub.generation
-        if not self._records_on_hub or pairing.ground.standing is Standing.FIRST or agreed:
+        settled = agreed and not pairing.announced
+        if not self._records_on_hub or pairing.ground.standing is Standing.FIRST or settled:
             return False
         node, seen, now = self._settings.node, pairing.folder, HubStore(pairing.remote).folder()
         return (seen.sizes.get(node), node in seen.journals) != (now.sizes.get(node), node in now.journals)

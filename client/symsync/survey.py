@@ -82,6 +82,8 @@ class _Survey:
         self._problems: list[Problem] = []
         self._allowed: set[str] = set()
         self._others: list[StateFile] = []
+        self._news: list[StateFile] = []
+        """Those of them that were not read in an earlier run."""
 
     def view(self) -> View:
         settings, pairing = self._settings, self._pairing
@@ -104,7 +106,7 @@ class _Survey:
         told_here, told_there = _told_links(base, here, Side.HERE), _told_links(base, there, Side.THERE)
         pairs = compare(base, here, there, Learnt(told_here, told_there, known), left_out)
         began = self._let_hub_tick(pairs)
-        gone = self._gone_copies(there)
+        gone = self._gone_of_others(there)
         asked = questions(pairs, one_way=one_way(settings.mode), size_only=settings.size_only, gone=gone)
         if asked.here or asked.there:
             ours, failed = self._folder.digests(here.entries[path] for path in sorted(asked.here))
@@ -345,18 +347,24 @@ class _Survey:
             if file is None:
                 continue
             remembered[name] = Other(file.size, announced(file))
-            if current and not unchanged and file.state is not None:
+            if current and (old is None or old.size != file.size) and file.state is not None:
                 self._allowed.update(ACCEPTED.intersection(file.state.allowed))
             self._others.append(file)
+            if not unchanged:
+                self._news.append(file)
         self._refuse_cycles()
         copies = {copy for other in remembered.values() for copy in other.copies}
         return replace(met, others=remembered), _knowledge(self._others, there), copies
 
-    def _gone_copies(self, there: Scan) -> list[Stamp]:
-        """The stamps of the copies of others' conflicts that do not lie on the hub any more."""
+    def _gone_of_others(self, there: Scan) -> list[Stamp]:
+        """The stamps of what others have brought to the hub and does not lie there any more: copies of conflicts, and
+        what this node has perhaps never seen, for it stands in a state that was not read before."""
         states = [file.state for file in self._others if file.state is not None]
         copies = [conflict.copy_here for state in states for conflict in state.conflicts.values()]
-        return [copy.stamp for copy in copies if copy and copy.stamp and copy.path not in there.entries]
+        seen = [(copy.path, copy.stamp) for copy in copies if copy is not None and copy.stamp is not None]
+        news = [file.state for file in self._news if file.state is not None]
+        seen += [(path, entry.here) for state in news for path, entry in state.entries.items()]
+        return [stamp for path, stamp in seen if path not in there.entries]
 
     def _refreshed(self, name: str, old: Other | None, *, listed: bool) -> tuple[StateFile | None, bool]:
         """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node
@@ -426,9 +434,9 @@ class _Survey:
             journal = journal.unless_others({path: other.digest for path, other in known.items()})
             if not journal.acted:
                 doubtful = journal.lying(there)
-                # A node's puts bear times like no other's, where they can be set. What the hub's own run received has
-                # that of its source: only its content tells it from an edit.
-                if self._remote.traits.sets_times and not self._pairing.by_hub:
+                # A node's puts bear times like no other's. What the hub's own run received has that of its source: only
+                # its content tells it from an edit.
+                if not self._pairing.by_hub:
                     doubtful = journal.doubtful(doubtful, base)
                 journal = journal.verified(doubtful, self._read_hub(doubtful))
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)

@@ -1,5 +1,6 @@
 """The state on both sides: lost disks, copies, restored backups, damage, taken names, and a hub that is another."""
 
+import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -13,9 +14,13 @@ from integration.conftest import HubMaker
 from integration.scenarios import HUB, Fleet, Hub, LocalPlace, Notes, Tree, command
 from symsync import session
 from symsync.config import load
+from symsync.core.generations import Journal
+from symsync.core.modes import Mode
 from symsync.statestore import HubStore, NodeStore, StateFolder
 from symsync_protocol.errors import StateDamaged, StateTooNew, Stopped
 from symsync_protocol.names import IDENTITY_FILE, STATE_DIR
+from symsync_protocol.stamps import SECOND, Kind, Stamp
+from symsync_protocol.state import Entry
 from symsync_protocol.statefile import MAGIC, VERSION
 
 NODES = ("paris", "oslo")
@@ -205,6 +210,21 @@ def test_a_copy_that_only_mirrors_stops_nobody(met: Fleet) -> None:
     assert 0 == met.sync("paris").exit_status
 
 
+def test_a_journal_that_is_older_than_the_state(met: Fleet) -> None:
+    """The hub's own run has gone on since: what the node's own ended run had come to says nothing any more."""
+    paris = met["paris"]
+    states = NodeStore(paris.root)
+    recorded = states.load("hub")
+    assert recorded is not None and recorded.state is not None
+    seen = Stamp(Kind.FILE, 3, mtime_ns=SECOND)
+    entry = Entry(seen, seen, hashlib.sha256(b"old").digest())
+    journal = Journal(recorded.state.generation.id, puts={"new": entry}, acted=True)
+    states.begin("hub", recorded.state, journal)
+    paris.write("new", b"new")
+    met.sync("paris", mode=Mode.MIRROR)
+    assert {**START, "new": b"new"} == paris.tree()
+
+
 # Conflicts
 
 
@@ -251,11 +271,8 @@ def test_a_conflict_whose_version_was_edited_after_the_state_was_lost_loses_none
     assert {**kept, "f": b"once more", "f.hub": b"of oslo"} == fleet["paris"].tree()
 
 
-@pytest.mark.parametrize("removed", [False, True])
-def test_a_state_that_no_listing_shows(open_conflict: Fleet, monkeypatch: pytest.MonkeyPatch, removed: bool) -> None:
-    """Who has met that node asks for it by name, for its copies are nobody else's files; unless it is really gone."""
-    fleet = open_conflict
-    fleet.sync("oslo")
+def _hide_paris(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on no listing of the hub's states shows that of paris."""
     listed = HubStore.folder
 
     def cut(store: HubStore) -> StateFolder:
@@ -266,6 +283,29 @@ def test_a_state_that_no_listing_shows(open_conflict: Fleet, monkeypatch: pytest
         return replace(folder, sizes=sizes, files=files)
 
     monkeypatch.setattr(HubStore, "folder", cut)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_what_was_allowed_once_is_not_allowed_again(met: Fleet, monkeypatch: pytest.MonkeyPatch, hidden: bool) -> None:
+    """What a user allowed has been used up by the others, even where a listing hides in whose state it stands."""
+    met["paris"].fill({f"{top}/{number}": b"%d" % number for number in range(30) for top in ("many", "more")})
+    met.sync_all()
+    met["paris"].remove("many")
+    met.sync("paris", allow=frozenset({"deletes"}))
+    met.sync_all("oslo", "oslo")
+    met.hub.place.remove("more")
+    if hidden:
+        _hide_paris(monkeypatch)
+    with pytest.raises(Stopped):
+        met.sync("oslo")
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_state_that_no_listing_shows(open_conflict: Fleet, monkeypatch: pytest.MonkeyPatch, removed: bool) -> None:
+    """Who has met that node asks for it by name, for its copies are nobody else's files; unless it is really gone."""
+    fleet = open_conflict
+    fleet.sync("oslo")
+    _hide_paris(monkeypatch)
     if removed:
         fleet.hub.place.remove(f"{STATE_DIR}/paris")
     fleet["oslo"].write("new", b"new")

@@ -731,6 +731,25 @@ _TEXTS = {
         a delete f
         world together 141 a sync cut 10 | a swap
     """,
+    "a copy became a file, for the other side's run had announced it, but not yet begun its journal": """
+        nodes=ab disk=yes
+        a swap
+        b sync
+        a rename d d
+        b write d/e/f 1
+        a unpack d/e/f 2
+        hub write d/e 3
+        world together 64 a sync | b sync torn 11 | b swap
+        b take 0
+    """,
+    "a file that another node had just brought, and somebody renamed over one like it, was not seen": """
+        nodes=ab tick=1000
+        a write f 2
+        a sync
+        b write d/e/f 5
+        b sync
+        hub rename d/e/f f
+    """,
     "an edit on the hub hid in the minute of the version that was replaced, for the node's clock had been set": """
         nodes=b tick=60000
         b write g 2

@@ -14,7 +14,7 @@ from symsync_protocol.state import Generation, Identity, Intent, PairState
 from symsync_protocol.statefile import encode_file
 
 STATE = PairState(Identity("server", b"s" * 16), Identity("pc", b"p" * 16), Generation(2, b"g" * 16))
-JOURNAL = Journal(STATE.generation.id, {"p": entry("put", 1, 2)}, {"g": entry("got", 3, 4)}, {"f": OPEN})
+JOURNAL = Journal(STATE.generation.id, {"p": entry("put", 1, 2)}, {"g": entry("got", 3, 4)}, {"f": OPEN}, number=2)
 
 
 @pytest.fixture(name="root")

@@ -128,6 +128,47 @@ def test_window_of_requests(ends: tuple[Line, Peer]) -> None:
     assert (WINDOW + 1, b"") == (len(set(numbers)), last(line, peer))
 
 
+class Interrupted:
+    """A socket at whose first use somebody presses Ctrl-C."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._first = True
+
+    def send(self, data: bytes) -> int:
+        if self._first:
+            self._first = False
+            raise KeyboardInterrupt
+        return self._sock.send(data)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def test_an_interrupt_at_the_bell(ends: tuple[Line, Peer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that Ctrl-C has kept from being rung for keeps no later one from it."""
+    line, _peer = ends
+    monkeypatch.setattr(line, "_button", Interrupted(line._button))
+    work = nothing()
+    with pytest.raises(KeyboardInterrupt):
+        line.start(work, lambda _task: None)
+    closing = threading.Thread(target=line.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
+
+
+def test_work_that_is_given_to_a_line_that_is_over(ends: tuple[Line, Peer]) -> None:
+    """It ends at once, and its end is told once."""
+    line, _peer = ends
+    line.close()
+    ended: list[Task[int]] = []
+    line.start(look(line), ended.append)
+    assert 1 == len(ended)
+    with pytest.raises(ConnectionLost):
+        _ = ended[0].result
+
+
 class BusyChannel(Channel):
     """Always has something to read: who reads it to its end never gets there."""
 

@@ -31,6 +31,8 @@ class Journal:
     """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
     gone: frozenset[str] = frozenset()
     """Then these are the paths of which the state would say nothing any more."""
+    number: int = 0
+    """That generation's number: a state of as high a one has been recorded since."""
 
     def swapped(self) -> "Journal":
         """The same as the other side sees it: what was brought here was put by it."""

@@ -102,6 +102,25 @@ class Execution:
         """What has come of each decision so far."""
         return self._load.outcomes
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether another round may do better at once: something failed only because the world went on or a connection
+        broke among the renames, the loser of a conflict has just become a file of its own, which has yet to travel, or
+        a version has come back from its copy, and has yet to get the other's."""
+        return any(
+            (outcome.decision.pair.lost is not None and outcome.decision.then is Then.CONFLICT)
+            or any(failed.problem.reason is Reason.CHANGED or self._was_lost(failed) for failed in outcome.failed)
+            or any(_stepped_aside(outcome.decision, done.step) for done in outcome.done)
+            for outcome in self.outcomes
+        )
+
+    def _was_lost(self, failed: Failed) -> bool:
+        """Whether nobody knows if a step was done on the hub: a new plan sees. What did not even arrive was tried often
+        enough."""
+        step = failed.step
+        arrived = not isinstance(step, Transfer) or self._load.arrived(step) is not None
+        return arrived and step.on is Side.THERE and failed.problem.reason is Reason.LOST
+
     # Transfers
 
     def transfer(self) -> None:
@@ -480,23 +499,6 @@ def _gone_there(decision: Decision, step: Step) -> str | None:
     if isinstance(step, Move):
         return step.source.path if step.source.path != decision.path else None
     return step.path if decision.action is Action.REMOVE and step.path == decision.path else None
-
-
-def unfinished(outcomes: Iterable[Outcome]) -> bool:
-    """Whether another round may do better at once: something failed only because the world went on or a connection
-    broke, the loser of a conflict has just become a file of its own, which has yet to travel, or a version has come
-    back from its copy, and has yet to get the other's."""
-    return any(
-        (outcome.decision.pair.lost is not None and outcome.decision.then is Then.CONFLICT)
-        or any(failed.problem.reason is Reason.CHANGED or _was_lost(failed) for failed in outcome.failed)
-        or any(_stepped_aside(outcome.decision, done.step) for done in outcome.done)
-        for outcome in outcomes
-    )
-
-
-def _was_lost(failed: Failed) -> bool:
-    """Whether nobody knows if a step was done on the hub: a new plan sees."""
-    return failed.step.on is Side.THERE and failed.problem.reason is Reason.LOST
 
 
 def _stepped_aside(decision: Decision, step: Step) -> bool:

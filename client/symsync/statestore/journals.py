@@ -33,4 +33,7 @@ def decode(data: bytes, what: str) -> Journal | None:
         return None
     if sent is None or received is None:
         return None
-    return Journal(sent.generation.id, sent.entries, received.entries, sent.conflicts, acted is True, paths)
+    generation = sent.generation
+    return Journal(
+        generation.id, sent.entries, received.entries, sent.conflicts, acted is True, paths, generation.number
+    )

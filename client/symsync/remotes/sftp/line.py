@@ -164,7 +164,9 @@ class Line:
     def start(self, work: Work[R], done: Callable[[Task[R]], None]) -> Task[R]:
         """Begin some work; `done` is called when it has ended, with an error of ConnectionLost if the line broke."""
         task = Task(work, done)
-        self._order(lambda: self._step(task))
+        if not self._order(lambda: self._step(task)):
+            work.close()
+            task.fail(self._break("it was closed"))
         return task
 
     def run(self, work: Work[R]) -> R:
@@ -182,19 +184,18 @@ class Line:
         self._order(lambda: self._break("it was closed"))
         self._thread.join()
 
-    def _order(self, act: Callable[[], object]) -> None:
-        """Have the owner do something; where there is none any more it is done here, and finds the line broken."""
+    def _order(self, act: Callable[[], object]) -> bool:
+        """Have the owner do something. False where there is none any more, and so nothing that could be done."""
         with self._door:
-            over = self._over
-            if not over:
-                self._orders.append(act)
-                # Not once more before it was heard: the owner also takes orders without listening to it, and where
-                # none can be rung any more whoever tries would keep the door shut for ever.
-                if not self._rung:
-                    self._rung = True
-                    self._button.send(b"!")
-        if over:
-            act()
+            if self._over:
+                return False
+            self._orders.append(act)
+            # Not once more before it was heard: the owner also takes orders without listening to it, and where none can
+            # be rung any more whoever tries would keep the door shut for ever. Rung first, for Ctrl-C may come between.
+            if not self._rung:
+                self._button.send(b"!")
+                self._rung = True
+            return True
 
     # For tasks.
 
