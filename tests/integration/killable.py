@@ -1,6 +1,7 @@
 """Servers of a test's own that fall over when it wants, and come back at the same address with the same files."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from integration.scenarios import HUB, Hub, LocalPlace, RemotePlace
@@ -19,14 +20,24 @@ from symsync.remotes.location import Location, Protocol, Tls
 _SERVE = "import sys; from symsync_hub.cli import main; sys.exit(main())"
 
 
+def _lasting_port() -> int:
+    """A free port that nobody is given while the server is down: none of those for outgoing connections (Linux'
+    ip-sysctl.txt, ip_local_port_range; RFC 6335, 6, has them begin at 49152)."""
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(given.read_text("ascii").split()[0]) if given.exists() else 49152
+    while True:
+        port = random.randrange(lowest // 2, lowest)
+        with suppress(OSError), socket.create_server((HOST, port)):
+            return port
+
+
 class Killable(ABC):
     """An FTP server at a port of its own."""
 
     _directory = ""
 
     def __init__(self) -> None:
-        with socket.create_server((HOST, 0)) as found_free:
-            self._port: int = found_free.getsockname()[1]
+        self._port = _lasting_port()
 
     @property
     def location(self) -> Location:

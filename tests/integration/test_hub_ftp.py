@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from symsync_hub import Limits, Login, RunningHub, running
-from symsync_hub.ftp import session
+from symsync_hub.ftp import data, session
 
 MEBIBYTE = bytes(range(256)) * 4096
 
@@ -110,6 +110,34 @@ def test_quit_ends_a_session_with_an_unused_data_connection(hub: RunningHub, ftp
     ftp.quit()
     session.join(20)
     assert not session.is_alive()
+
+
+def test_a_client_that_goes_while_it_is_told_a_port(
+    hub: RunningHub, ftp: ftplib.FTP, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The data connection that nobody will use any more ends in silence when its time is over."""
+    ended = threading.Event()
+    respond, handle_timeout = session.Session.respond, data.Passive.handle_timeout
+
+    def goes(self: session.Session, reply: str, **options: object) -> None:
+        if reply.startswith("229"):
+            self.close()
+        else:
+            respond(self, reply, **options)
+
+    def times_out(self: data.Passive) -> None:
+        ended.set()
+        handle_timeout(self)
+
+    monkeypatch.setattr(session.Session, "respond", goes)
+    monkeypatch.setattr(data.Passive, "handle_timeout", times_out)
+    monkeypatch.setattr(data.Passive, "timeout", 0.1)
+    with pytest.raises(EOFError):
+        ftp.sendcmd("EPSV")
+    assert ended.wait(20)
+    monkeypatch.undo()
+    with connected(hub):
+        assert "Traceback" not in caplog.text
 
 
 def test_times_are_kept_to_the_millisecond(ftp: ftplib.FTP) -> None:

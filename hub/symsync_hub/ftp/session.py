@@ -248,6 +248,8 @@ class Session(Commands):
     def no_data_connection(self, reply: str) -> None:
         """The client asked for a data connection, and there is none to use: `reply` is for a transfer that waits."""
         self._dtp_acceptor = None
+        if self._closed:
+            return  # the client went while it was told the port
         if self._transferring():
             self._forget_transfer()
             self.respond(reply)
