@@ -106,6 +106,8 @@ class World(Audience):
         self.met: Counter[str] = Counter()
         """The faults that runs have met."""
         self.broken_locks = 0
+        self._fell: Counter[tuple[str, str]] = Counter()
+        """How many runs of each pair have met a fault."""
         self._backups: dict[str, Callable[[bool], None]] = {}
         self._random = random.Random(str(setting))
         self._turns: Turns | None = None
@@ -368,9 +370,12 @@ class World(Audience):
         settings = self._settings(node, hub, swapped=swapped)
         known, excluded = self.conflicts(node, hub), self._oracles.excluded(node, hub)
         laid, lost = self._oracles.laid(node, hub, known), {} if swapped else self._oracles.lost(node, hub)
+        fell = self._fell[node, hub]
         result = self._run_to_its_end(settings, faults)
-        # Between its two records a run in the other role has told only one side what they agree on.
+        self._fell[node, hub] += faults.happened
+        # Between its two records a run in the other role has told only one side what they agree on, or was ended there.
         halfway = self._turns is not None and (self._is_at_work(node) or self._is_at_work(hub))
+        halfway = halfway or self._fell[node, hub] > fell
         if result is not None and not faults.happened and not halfway:
             if self._turns is None:
                 self._oracles.excluded_untouched(node, excluded)
