@@ -750,6 +750,16 @@ _TEXTS = {
         b sync
         hub rename d/e/f f
     """,
+    "what another node had put below a directory was overwritten, for this one was to make that directory itself": """
+        nodes=ac
+        c write d 2
+        c sync
+        a sync
+        a delete d
+        a write d/f 9
+        c rename d f
+        world together 930 a sync | c sync | c write d/f 8
+    """,
     "an edit on the hub hid in the minute of the version that was replaced, for the node's clock had been set": """
         nodes=b tick=60000
         b write g 2

@@ -11,7 +11,7 @@ from symsync.execute.work import Arrived, Work, Workload, readable
 from symsync.fence import Displaced, Fence
 from symsync.folder import is_same
 from symsync.remotes.base import Attributes, Outcomes, Remote, Request
-from symsync_protocol.names import ancestors
+from symsync_protocol.names import parent
 from symsync_protocol.stamps import Kind, Stamp
 from symsync_protocol.state import link_digest
 
@@ -124,6 +124,8 @@ class OnHub:
 
     def _make_directories(self) -> None:
         steps = self._load.steps(Side.THERE, MakeDirectory)
+        # Where one is not to be made any more, somebody else's may be in its place.
+        self._new.intersection_update([step.path for _, step in steps])
         if not steps:
             return
         problems = self._remote.make_directories([step.path for _, step in steps], self._directory_mode)
@@ -185,7 +187,7 @@ class OnHub:
 
     def _is_new(self, path: str) -> bool:
         """Whether what lies at `path` is known, for its directory comes with this run."""
-        return any(up in self._new for up in ancestors(path))
+        return parent(path) in self._new
 
     def _move(self) -> None:
         """A file passes through the lock's folder, for many servers overwrite on a rename: who has lost the lock must
