@@ -370,13 +370,15 @@ class _Survey:
         """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node
         from working: what was last read of it, of its copies above all, goes on to count. One that was not even
         `listed`, and is not there, has been removed."""
-        hub, gone = self._pairing.there.name, "it is gone"
+        hub = self._pairing.there.name
         try:
-            file, why = refreshed(self._nodes, self._hubs, hub, name, old), gone
+            file = refreshed(self._nodes, self._hubs, hub, name, old)
         except (StateDamaged, HubRefused) as error:
-            file, why = None, str(error)
-        if file is not None or (why == gone and not listed):
-            return file, True
+            why = str(error)
+        else:
+            if file is not None or not listed:
+                return file, True
+            why = "it is gone"
         cached = self._nodes.cached(hub, name) if old is not None else None
         done = "what it knew before goes on to count" if cached is not None else "what it knows is done without"
         self._audience.note(f"the state of {name} on the hub can't be read ({why}); {done}")

@@ -32,7 +32,7 @@ class Journal:
     gone: frozenset[str] = frozenset()
     """Then these are the paths of which the state would say nothing any more."""
     number: int = 0
-    """That generation's number: a state of as high a one has been recorded since."""
+    """That generation's number, in a journal that was read: where a state has as high a one, it was recorded since."""
 
     def swapped(self) -> "Journal":
         """The same as the other side sees it: what was brought here was put by it."""
