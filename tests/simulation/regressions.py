@@ -807,6 +807,14 @@ _TEXTS = {
         b delete d/e
         b sync silent 1
     """,
+    "what an ended run had received counted as settled, and another's put in that minute was not seen": """
+        nodes=ab tick=60000 times=no
+        a unpack d 1
+        hub write f 3
+        a sync
+        a write d 4
+        b sync power 14
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -99,6 +99,20 @@ def _entry(decision: Decision, done: tuple[Done, ...], fresh: Fresh | None) -> E
     )
 
 
+def as_seen(decision: Decision, stamp: Stamp, fresh: Fresh | None) -> Stamp:
+    """The hub's `stamp` as it is to be recorded: unsettled where this run saw it first, and an edit may hide in it."""
+    hides = _foreign(decision) and fresh is not None and fresh.covers(stamp)
+    return stamp.unsettled() if hides else stamp
+
+
+def conflict_as_seen(decision: Decision, planned: Conflict, fresh: Fresh | None) -> Conflict:
+    """The same for a conflict that `decision` makes or continues."""
+    old = decision.pair.conflict
+    there = replace(planned.there, stamp=as_seen(decision, planned.there.stamp, fresh))
+    copy = _still_doubtful(planned.copy_there, old.copy_there if old else None, fresh)
+    return replace(planned, there=there, copy_there=copy)
+
+
 def _foreign(decision: Decision) -> bool:
     """Whether what lies on the hub was seen there under this stamp in this run for the first time, or was in doubt, and
     no other node's state vouches for it."""
@@ -162,8 +176,7 @@ def _conflict(decision: Decision, outcome: Outcome, fresh: Fresh | None) -> Conf
         copies[side] = Copy(copy.path, digest, result.found.stamp)
         version = _seen(version, result, digest)
         here, there = (here, version) if side is Side.HERE else (version, there)
-    if _foreign(decision) and fresh is not None and fresh.covers(there.stamp):
-        there = replace(there, stamp=there.stamp.unsettled())
+    there = replace(there, stamp=as_seen(decision, there.stamp, fresh))
     return Conflict(_plain(here), _plain(there), copies[Side.HERE], copies[Side.THERE])
 
 

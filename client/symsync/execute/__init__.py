@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from symsync.core.commit import Fresh
+from symsync.core.commit import Fresh, as_seen, conflict_as_seen
 from symsync.core.generations import Journal
 from symsync.core.modes import Action
 from symsync.core.steps import (
@@ -337,6 +337,7 @@ class Execution:
 
     def journal(self, generation: bytes) -> Journal:
         """What the state will say of everything that has been transferred, once it is in place."""
+        fresh = self._fresh()
         puts: dict[str, Entry] = {}
         gets: dict[str, Entry] = {}
         conflicts: dict[str, Conflict] = {}
@@ -351,12 +352,13 @@ class Execution:
                 stamp, digest = coming
                 target = step.source.target
                 if decision.conflict is not None:
-                    conflict = conflicts.get(decision.path, decision.conflict)
+                    conflict = conflicts.get(decision.path) or conflict_as_seen(decision, decision.conflict, fresh)
                     conflicts[decision.path] = _with_copy(conflict, step.on, stamp, digest)
                 elif step.on is Side.THERE:
                     puts[step.path] = Entry(step.source.stamp, stamp, digest, target, decision.meta)
                 else:
-                    gets[step.path] = Entry(stamp, step.source.stamp, digest, target, decision.meta)
+                    seen = as_seen(decision, step.source.stamp, fresh)
+                    gets[step.path] = Entry(stamp, seen, digest, target, decision.meta)
         return Journal(generation, puts, gets, conflicts)
 
     def _coming(self, step: Transfer) -> tuple[Stamp, bytes] | None:
