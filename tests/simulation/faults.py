@@ -9,10 +9,12 @@ import hashlib
 import itertools
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from symsync.remotes.base import (
     Attributes,
     Fetch,
     Fetched,
+    Outcomes,
     Progress,
     Remote,
+    Request,
     Store,
     Stored,
     Traits,
@@ -52,6 +56,11 @@ class Fault(StrEnum):
     """The connection is lost before it; only effects on the hub count."""
     UNANSWERED = "unanswered"
     """The connection is lost after it, and with it the reply; only effects on the hub count."""
+    LOST = "lost"
+    """The connection breaks at it, and what was to follow in one breath is lost with it; another connection is to be
+    had at once. Only effects on the hub count that are no transfers: those are tried again."""
+    LATE = "late"
+    """The same, but the hub carries out all of it, while the other connection is already in use."""
     REFUSED = "refused"
     """The hub says no to it, for no reason that lasts; only effects on the hub count."""
     SHORT = "short"
@@ -69,7 +78,8 @@ class Fault(StrEnum):
 _ENDLESS = 20_000
 """Uses of either side after which a run will never end: the longest that do take some hundred."""
 
-_ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, Fault.REFUSED, Fault.HALF)
+_BREAKS = (Fault.LOST, Fault.LATE)
+_ON_HUB_ONLY = (Fault.CUT, Fault.UNANSWERED, *_BREAKS, Fault.REFUSED, Fault.HALF)
 _OF_LISTINGS = (Fault.SHORT, Fault.SILENT, Fault.UNLISTED)
 
 
@@ -107,6 +117,44 @@ class Disk:
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+class Backlog:
+    """What a hub has read from connections that broke, and has yet to carry out: one after the other, between what
+    comes over other connections."""
+
+    def __init__(self) -> None:
+        self._acts: deque[Callable[[], object]] = deque()
+        self._rest = 0
+        self.done = 0
+        """How much has been carried out."""
+
+    def __bool__(self) -> bool:
+        return bool(self._acts)
+
+    def add(self, act: Callable[[], object], delay: int = 0) -> None:
+        """Carry this out last; `delay`: how often the hub is used before it begins with the first."""
+        if not self._acts:
+            self._rest = delay
+        self._acts.append(act)
+
+    def tick(self) -> None:
+        """The hub is used."""
+        if not self._acts:
+            return
+        if self._rest:
+            self._rest -= 1
+        else:
+            self._carry_out()
+
+    def catch_up(self) -> None:
+        """The hub carries out all of it."""
+        while self._acts:
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        self._acts.popleft()()
+        self.done += 1
+
+
 @dataclass
 class Faults:
     """What is to happen to one run, and how far it has come."""
@@ -123,6 +171,10 @@ class Faults:
     """Whether the fault was met: runs with fewer effects end as if there were none."""
     point: Callable[[], None] = lambda: None
     """Called before all that others who are at work may see or disturb: they may go on first."""
+    backlog: Backlog = field(default_factory=Backlog)
+    """What the hub has yet to carry out, of this and other runs."""
+    delay: int = 0
+    """How often the hub is used, where the fault is LATE, before it goes on with the broken connection."""
     _listings: int = 0
     _asked: int = 0
     _ended: bool = False
@@ -134,6 +186,7 @@ class Faults:
         if self._cut:
             raise HubUnreachable("the connection to the simulated hub was lost")
         self.point()
+        self.backlog.tick()
 
     def check_alive(self) -> None:
         """Raise Crash again where something in a `finally` still wants to have an effect."""
@@ -149,14 +202,15 @@ class Faults:
 
     @contextmanager
     def on_hub(self, what: str) -> Iterator[Fault | None]:
-        """One effect on the hub; yields TORN or HALF where half of it shall be done, REFUSED where nothing shall."""
+        """One effect on the hub; yields TORN or HALF where half of it shall be done, REFUSED where nothing shall, and
+        how the connection breaks where it does."""
         self.check_connection()
         due = self._is_due(what)
         if due and self.fault is Fault.CUT:
             self._cut = True
             self.check_connection()
         with self._on_either(due) as part:
-            yield self.fault if due and self.fault in (Fault.REFUSED, Fault.HALF) else part
+            yield self.fault if due and self.fault in (Fault.REFUSED, Fault.HALF, *_BREAKS) else part
         if due and self.fault is Fault.UNANSWERED:
             self._cut = True
             self.check_connection()
@@ -225,6 +279,20 @@ class FaultyRemote(Remote):
         self._inner = inner
         self._faults = faults
         self._makes_links = makes_links
+        self._broke: Fault | None = None
+        """How the connection broke over which the current batch goes."""
+        self._batches = 0
+
+    @contextmanager
+    def _batch(self) -> Iterator[None]:
+        """What goes over one connection, in one breath."""
+        self._batches += 1
+        try:
+            yield
+        finally:
+            self._batches -= 1
+            if not self._batches:
+                self._broke = None
 
     @property
     def traits(self) -> Traits:
@@ -238,6 +306,8 @@ class FaultyRemote(Remote):
                 yield self._faults.seen(listing)
 
     def stat(self, paths: Sequence[str]) -> list[Found | Problem | None]:
+        if self._broke is not None:
+            return [_lost(path) for path in paths]
         self._faults.check_connection()
         return self._inner.stat(paths)
 
@@ -274,29 +344,44 @@ class FaultyRemote(Remote):
         return replace(stored, found=now) if isinstance(now, Found) else stored
 
     def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
-        return [self._one(f"rename {old} {new}", self._inner.rename, (old, new)) for old, new in pairs]
+        with self._batch():
+            return [self._one(f"rename {old} {new}", self._inner.rename, (old, new)) for old, new in pairs]
 
     def make_directories(self, paths: Sequence[str], mode: int | None = None) -> list[Problem | None]:
-        return [self._one(f"mkdir {path}", self._inner.make_directories, path, mode) for path in paths]
+        with self._batch():
+            return [self._one(f"mkdir {path}", self._inner.make_directories, path, mode) for path in paths]
 
     def make_links(self, links: Sequence[tuple[str, str]]) -> list[Problem | None]:
         if not self._makes_links:
             return [Problem(path, Reason.KIND, "the simulated protocol makes no links") for path, _ in links]
-        return [self._one(f"link {link[0]}", self._inner.make_links, link) for link in links]
+        with self._batch():
+            return [self._one(f"link {link[0]}", self._inner.make_links, link) for link in links]
 
     def remove_files(self, paths: Sequence[str]) -> list[Problem | None]:
-        return [self._one(f"remove {path}", self._inner.remove_files, path) for path in paths]
+        with self._batch():
+            return [self._one(f"remove {path}", self._inner.remove_files, path) for path in paths]
 
     def remove_directories(self, paths: Sequence[str]) -> list[Problem | None]:
-        return [self._one(f"rmdir {path}", self._inner.remove_directories, path) for path in paths]
+        with self._batch():
+            return [self._one(f"rmdir {path}", self._inner.remove_directories, path) for path in paths]
 
     def set_attributes(self, jobs: Sequence[Attributes]) -> list[Problem | None]:
         return [self._one(f"attributes {job.path}", self._inner.set_attributes, job) for job in jobs]
+
+    def together(self, requests: Sequence[Request]) -> list[Outcomes]:
+        with self._batch():
+            return super().together(requests)
 
     def _one(self, what: str, act: Callable[..., list[Problem | None]], job: object, *rest: object) -> Problem | None:
         with self._faults.on_hub(what) as part:
             if part is Fault.REFUSED:
                 return _refusal(what)
+            if part in _BREAKS and self._batches:  # else it is tried again
+                self._broke = part
+            if self._broke is Fault.LATE:
+                self._faults.backlog.add(partial(act, [job], *rest), self._faults.delay)
+            if self._broke is not None:
+                return _lost(what)
             (problem,) = act([job], *rest)
         return problem
 
@@ -312,13 +397,20 @@ class FaultyRemote(Remote):
 
     def append(self, path: str, data: bytes) -> None:
         with self._faults.on_hub(f"append {path}") as part:
+            if part is Fault.LATE:
+                self._faults.backlog.add(partial(self._inner.append, path, data), self._faults.delay)
+            if part in _BREAKS:
+                raise HubUnreachable("the connection broke while the simulated hub was appended to")
             self._inner.append(path, _part(data, part))
 
     def refresh(self) -> None:
         self._inner.refresh()
 
     def close(self) -> None:
-        self._inner.close()
+        if self._faults.backlog:
+            self._faults.backlog.add(self._inner.close)  # on the server's side it ends last
+        else:
+            self._inner.close()
 
 
 class Uncounted(Faults):
@@ -344,6 +436,10 @@ def _half_fetched(fetched: Fetched) -> Fetched:
     data = data[: len(data) // 2]
     fetched.job.target.write_bytes(data)
     return replace(fetched, size=len(data), digest=hashlib.sha256(data).digest())
+
+
+def _lost(path: str) -> Problem:
+    return Problem(path, Reason.LOST, "the connection broke; whether the simulated hub has done it is not known")
 
 
 def _refusal(path: str) -> Problem:

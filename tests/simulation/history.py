@@ -19,6 +19,7 @@ A history is a line with the world's setting and a line for each operation, `PLA
     a sync                     the node a synchronises
     a sync crash 5             ... and meets a fault at its fifth effect: see `faults.Fault`
     a sync meanwhile 5 b sync  ... at which somebody else does something
+    a sync late 5 12           ... that is carried out late, after so many more uses of the hub
     a sync2                    ... with its second hub
     a swap                     the hub, a directory too, synchronises with a's directory as its hub; faults as above
     a mirror                   the node a runs in this mode; original, master, slave; faults as above
@@ -315,6 +316,8 @@ class _Drawer:
             return run
         fault = self._rng.choice(tuple(Fault))
         at = str(self._rng.randint(1, self._rng.choice((4, 12, 30))))
+        if fault is Fault.LATE:
+            return replace(run, args=(fault, at, self._delay()))
         if fault is not Fault.MEANWHILE:
             return replace(run, args=(fault, at))
         inner = self._sync() if self._rng.random() < 0.5 else self._edit()
@@ -338,7 +341,12 @@ class _Drawer:
         if self._rng.random() < 0.7:
             return Op(self._rng.choice(self._nodes), mode)
         fault = self._rng.choice([fault for fault in Fault if fault is not Fault.MEANWHILE])
-        return Op(self._rng.choice(self._nodes), mode, (fault, str(self._rng.randint(1, 20))))
+        further = (self._delay(),) if fault is Fault.LATE else ()
+        return Op(self._rng.choice(self._nodes), mode, (fault, str(self._rng.randint(1, 20)), *further))
+
+    def _delay(self) -> str:
+        """How often the hub is used before it goes on with what it has from a broken connection."""
+        return str(self._rng.randint(0, self._rng.choice((3, 12, 60))))
 
     def _clock(self) -> Op:
         """A clock is set, or (zone) a hub shows its times otherwise: the tutorials' servers tell local time."""

@@ -25,10 +25,10 @@ from symsync.core.conflicts import Verdict
 from symsync.core.generations import Ground, Journal, Standing, base_of, stand
 from symsync.core.modes import TABLES, Action, Mode, Status
 from symsync.core.steps import Pair
-from symsync.core.values import Found, Scan
+from symsync.core.values import Found, Reason, Scan
 from symsync.fence import Fence
 from symsync.folder import Folder
-from symsync.remotes.base import Remote
+from symsync.remotes.base import Remote, Request
 from symsync.statestore import HubStore, NodeStore, Question
 from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, STATE_DIR, TEMPORARY_DIR, join
 from symsync_protocol.state import Copy, Entry, Identity, PairState, Version
@@ -79,6 +79,19 @@ def _outside_the_lock(
 
 
 _TRUE_WRITE_NEW = HubStore._write_new
+
+
+def _displacing_again(
+    fence: Fence, pairs: Sequence[tuple[str, str]], paths: Sequence[str], first: Sequence[Request] = ()
+) -> tuple[Any, Any, Any]:
+    """`Fence.exchange` that asks once more for what a broken connection was to displace."""
+    renamed, displaced, others = _TRUE_EXCHANGE(fence, pairs, paths, first)
+    if any(problem is not None and problem.reason is Reason.LOST for problem, _ in displaced):
+        _, displaced, _ = _TRUE_EXCHANGE(fence, (), paths)
+    return renamed, displaced, others
+
+
+_TRUE_EXCHANGE = Fence.exchange
 
 
 class _OpenFence(Fence):
@@ -330,6 +343,20 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.core.generations.Journal.verified": lambda journal, _doubtful, _digests: journal},
         "overrun",
         str(REGRESSIONS[SAME_STAMP_BEFORE]),
+    ),
+    "lost-once": Mutation(
+        "what a broken connection was to displace is not displaced once more, for the hub may still come to it",
+        {"symsync.fence.Fence.exchange": _displacing_again},
+        "overrun",
+        """
+        nodes=a
+        a write f 1
+        a write g 4
+        a sync
+        a write f 2
+        a write g 5
+        a sync late 8 8
+        """,
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
-from simulation.faults import Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
+from simulation.faults import Backlog, Crash, Disk, Fault, Faults, FaultyRemote, Uncounted, faulty_node
 from simulation.history import COPIES, RUNS, TOGETHER, WORLD, History, Op, Setting
 from simulation.ledger import Ledger
 from simulation.oracles import Oracles, Violation
@@ -49,7 +49,17 @@ _CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
 """What a node remembers of the hub's states: no part of what it agreed on. Their directory's time moves with them."""
 _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
-_LET_FAIL = (Fault.MEANWHILE, Fault.REFUSED, Fault.SHORT, Fault.SILENT, Fault.UNLISTED, Fault.HALF)
+_BREAKS = (Fault.CUT, Fault.UNANSWERED, Fault.LOST, Fault.LATE)
+_LET_FAIL = (
+    Fault.MEANWHILE,
+    Fault.LOST,
+    Fault.LATE,
+    Fault.REFUSED,
+    Fault.SHORT,
+    Fault.SILENT,
+    Fault.UNLISTED,
+    Fault.HALF,
+)
 """Faults for which a run may give up, with an explanation."""
 _TAKES_AWAY = ("delete", "rename", "rmtree", "drop-there", "take-there")
 _ATTEMPTS = 30
@@ -106,6 +116,7 @@ class World(Audience):
         self.met: Counter[str] = Counter()
         """The faults that runs have met."""
         self.broken_locks = 0
+        self._backlog = Backlog()
         self._fell: Counter[tuple[str, str]] = Counter()
         """How many runs of each pair have met a fault."""
         self._backups: dict[str, Callable[[bool], None]] = {}
@@ -280,6 +291,7 @@ class World(Audience):
     @contextmanager
     def _disaster(self) -> Iterator[None]:
         """What only this disk had is gone by the disaster, not by symsync; what comes back was not brought by it."""
+        self._backlog.catch_up()
         before = self.contents()
         yield
         after = self.contents()
@@ -306,8 +318,9 @@ class World(Audience):
         faults, inner = Faults(), None
         if op.args:
             fault, at, *rest = op.args
-            inner = Op.parse(" ".join(rest)) if rest else None
+            inner = Op.parse(" ".join(rest)) if fault == Fault.MEANWHILE and rest else None
             faults = Faults(Fault(fault), int(at), lambda: self._meanwhile(inner))
+            faults.delay = int(rest[0]) if fault == Fault.LATE else 0
         self.sync(op.place, hub, faults, swapped=swapped)
         if inner is None and self._turns is None:
             self._oracles.still_alike(op.place, hub, before)
@@ -404,6 +417,8 @@ class World(Audience):
         elif faults.fault is Fault.POWER:  # else it is only a crash: nobody knows which bytes are whose
             hub = self.places[settings.location.directory]
             faults.disk = Disk(settings.directory, *([hub.root] if isinstance(hub, NodePlace) else []))
+        faults.backlog = self._backlog
+        done = self._backlog.done
         self._runs.append(Run(settings.node, faults))
         try:
             return self._run(settings)
@@ -416,13 +431,14 @@ class World(Audience):
                 return None
             raise
         except HubUnreachable:
-            if faults.fault in (Fault.CUT, Fault.UNANSWERED) and faults.happened:
+            if faults.fault in _BREAKS and faults.happened:
                 return None
             raise
         except HubError:
             # Who overslept may also be told what it was that he did not find any more.
             overslept = self._turns is not None and self._turns.overslept
-            if overslept or (faults.fault in _LET_FAIL and faults.happened):
+            disturbed = self._backlog.done > done
+            if overslept or disturbed or (faults.fault in _LET_FAIL and faults.happened):
                 return None
             raise
         finally:
@@ -467,6 +483,7 @@ class World(Audience):
 
     def _come_to_rest(self) -> None:
         """Everybody synchronises and decides until nothing is open; then two runs each must make all equal."""
+        self._backlog.catch_up()
         for attempt in range(_ATTEMPTS):
             self._all_run()
             if not self._all_open():
