@@ -78,6 +78,37 @@ def test_who_has_lost_the_lock_replaces_no_state(replaces: bool) -> None:
     assert {"paris"} == store.folder().sizes.keys() and f"{STATE_DIR}/paris.new" not in hub
 
 
+class _Breaks(MemoryRemote):
+    """Its connection breaks at the next rename, once it is `due`, before that is done or after."""
+
+    due: bool | None = None
+
+    def rename(self, pairs: Sequence[tuple[str, str]]) -> list[Problem | None]:
+        due, self.due = self.due, None
+        if due is None:
+            return super().rename(pairs)
+        if due:
+            super().rename(pairs)
+        return [Problem(old, Reason.LOST, "the connection broke") for old, _new in pairs]
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_state_whose_rename_was_not_answered(replaces: bool, done: bool) -> None:
+    """It is in its place all the same, and the run need not end."""
+    hub = MemoryHub(time.time_ns, Traits(appends=False, replaces=replaces))
+    remote = _Breaks(hub)
+    remote.make_directories([STATE_DIR, LOCK_DIR, MINE])
+    store = HubStore(remote)
+    file: Recorded | None = None
+    for number in (1, 2):
+        remote.due = done if number == 1 or replaces else False
+        file = store.record("paris", None, _state(number), file, MINE, remote.stat)
+        recorded = store.load("paris")
+        assert recorded is not None and recorded.state is not None
+        assert number == recorded.state.generation.number
+
+
 def _state(number: int) -> PairState:
     token = bytes([number]) * 16
     before = tuple(bytes([earlier]) * 16 for earlier in range(number - 1, 0, -1))
