@@ -169,7 +169,7 @@ class Profile(StrEnum):
     ROLES = "roles"
     """The hub is a directory, and now and then its machine is the one that runs; with faults."""
     MODES = "modes"
-    """One-way runs between the others; with faults in them."""
+    """One-way runs between the others, some where roles swap; with faults in them."""
     TREES = "trees"
     """Two hubs with one node between them; with faults."""
     CLOCKS = "clocks"
@@ -208,7 +208,6 @@ _COPIES = {
 }
 _DISASTERS = {"backup": 3, "restore": 3, "move": 1, "lose": 1}
 _WITHOUT_FAULTS = (Profile.PLAIN, Profile.CONFLICTS, Profile.MODES, Profile.TOGETHER)
-_OTHER_RUNS = {Profile.ROLES: "swap", Profile.TREES: "sync2"}
 _ONE_WAY = (Mode.MIRROR, Mode.ORIGINAL, Mode.MASTER, Mode.SLAVE)
 _WAITS = (10, 400, 1_000, 2_500, 61_000, 3_600_000)
 _MODES = ("600", "644", "755")
@@ -235,7 +234,7 @@ def draw(rng: random.Random, profile: Profile) -> History:
             strict=rng.random() < 0.2,
         )
     setting = replace(setting, mixed=rng.random() < 0.3)
-    if profile is Profile.ROLES:
+    if profile is Profile.ROLES or (profile is Profile.MODES and rng.random() < 0.3):
         setting = Setting(setting.nodes, disk=True, strict=setting.strict, mixed=setting.mixed)
     if profile is Profile.TREES:
         setting = replace(setting, hubs=True)
@@ -249,6 +248,7 @@ class _Drawer:
         self._rng = rng
         self._profile = profile
         self._nodes = setting.nodes
+        self._swaps = setting.disk
         self._hubs = HUBS if setting.hubs else HUBS[:1]
         self._paths = rng.choice((*PATHS, *DOTTED) if setting.hides else PATHS)
         self._versions = 0
@@ -302,8 +302,9 @@ class _Drawer:
     def _sync(self) -> Op:
         node = self._rng.choice(self._nodes)
         verb = "sync"
-        if self._profile in _OTHER_RUNS and self._rng.random() < 0.4:
-            verb = _OTHER_RUNS[self._profile]
+        other = "swap" if self._swaps else "sync2" if len(self._hubs) > 1 else None
+        if other is not None and self._rng.random() < 0.4:
+            verb = other
             node = self._nodes[0] if verb == "sync2" else node
         return self._perhaps_faulty(Op(node, verb))
 
