@@ -147,7 +147,7 @@ class World(Audience):
             "time.time_ns": self._time_where_it_runs,
             "time.monotonic": clock.monotonic,
             "time.sleep": self._sleep,
-            **faulty_node(lambda: self._runs[-1].faults),
+            **faulty_node(self._faults),
         }
         with ExitStack() as stack:
             for name, replacement in replaced.items():
@@ -162,6 +162,10 @@ class World(Audience):
     def _runs(self) -> list[Run]:
         """The runs at work in the thread that moves: one may go on in the middle of another."""
         return self._turns.current.runs if self._turns else self._alone
+
+    def _faults(self) -> Faults:
+        """What is to happen to who moves: a run, or the hub, which has something left to do."""
+        return self._runs[-1].faults if self._runs else Faults()
 
     def _is_at_work(self, machine: str) -> bool:
         lanes = [lane.runs for lane in self._turns.lanes] if self._turns else [self._alone]
