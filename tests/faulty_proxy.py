@@ -26,6 +26,11 @@ from typing import Self
 HOST = "127.0.0.1"
 
 _BLOCK = 64 * 1024
+_ENDLESS = 1 << 30
+"""Commands that never pass."""
+
+_ANSWER_SECONDS = 10.0
+"""How long a server has for commands that come late."""
 _PASSIVE = re.compile(rb"227 [^(]*\((?:\d+,){4}(\d+),(\d+)\)")
 _EXTENDED = re.compile(rb"229 [^(]*\(\|\|\|(\d+)\|\)")
 _FINAL = re.compile(rb"[2-5]\d\d(?: |\r?\n)")
@@ -39,6 +44,8 @@ class Act(StrEnum):
     """The client gets a reset; the server sees the end of what it was sent."""
     STALL = "stall"
     """Nothing passes any more, and nobody is told."""
+    LATE = "late"
+    """The client gets a reset; the server gets what it was sent then, commands only, when some others have passed."""
     TRUNCATE = "truncate"
     """The rest of a data connection vanishes, and it ends as if that was all: the server says 226."""
 
@@ -66,6 +73,7 @@ class Fault:
     point: Point
     number: int
     offset: int = 0
+    """Bytes of a data connection; of LATE, how many commands pass before."""
     lasting: bool = False
     """All connections share the fate, and so do all that are opened from then on: the cable is out."""
 
@@ -83,7 +91,11 @@ class Traffic:
 
 def draw(chance: random.Random, traffic: Traffic, acts: tuple[Act, ...] = tuple(Act)) -> Fault:
     """A fault that falls into a run with this traffic."""
-    act = chance.choice(acts if traffic.data else [act for act in acts if act is not Act.TRUNCATE])
+    unfit = {Act.LATE: not traffic.commands, Act.TRUNCATE: not traffic.data}
+    act = chance.choice([act for act in acts if not unfit.get(act)])
+    if act is Act.LATE:
+        number = chance.randint(1, traffic.commands)
+        return Fault(act, Point.COMMAND, number, chance.randint(0, chance.choice([5, 30])))
     lasting = act is not Act.TRUNCATE and chance.random() < 0.5
     if act is Act.TRUNCATE or (traffic.data and chance.random() < 0.4):
         number = chance.randrange(len(traffic.data))
@@ -112,6 +124,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._wires: set[_Wire] = set()
+        self._late: list[tuple[_Control, int]] = []
+        """The connections that have something for the server, and at which command."""
         self._flowing = threading.Event()
         self._flowing.set()
         self._over = threading.Event()
@@ -144,6 +158,7 @@ class Proxy:
         self.resume()
         with self._lock:
             self._faults = list(faults)
+            self._late = []
             self._down = None
             self._over = threading.Event()
             self.traffic, self.fired = Traffic(), []
@@ -151,7 +166,14 @@ class Proxy:
     def strike(self, act: Act) -> None:
         """`act` at the next command: called by `heed`, at the one that it was called with."""
         with self._lock:
-            self._faults.append(Fault(act, Point.COMMAND, self.traffic.commands + 1))
+            self._faults.append(Fault(act, Point.COMMAND, self.traffic.commands + 1, offset=_ENDLESS))
+
+    def deliver(self) -> None:
+        """Let the server have what is late, and wait until it has answered."""
+        with self._lock:
+            late, self._late = self._late, []
+        for wire, _ in late:
+            wire.deliver()
 
     def hold(self) -> None:
         """Pass nothing more to the server until `resume`: it is still to come."""
@@ -203,6 +225,10 @@ class Proxy:
         with self._lock:
             self.traffic.commands += 1
             number = self.traffic.commands
+            due = any(at <= number for _, at in self._late)
+        if due:
+            self.deliver()
+        with self._lock:
             return self._fault(Point.COMMAND, number), self._fault(Point.REPLY, number)
 
     def _fault(self, point: Point, number: int) -> Fault | None:
@@ -247,6 +273,10 @@ class Proxy:
                 other.cut()
             elif fault.act is Act.STALL:
                 other.stalled = over
+            elif fault.act is Act.LATE and isinstance(other, _Control):
+                other.leave_behind()
+                with self._lock:
+                    self._late.append((other, fault.number + fault.offset + 1))
 
     @property
     def stalled(self) -> threading.Event | None:
@@ -361,6 +391,9 @@ class _Control(_Wire):
         self._answered = -1  # the greeting answers nothing
         self._within: bytes | None = None
         self._unheard: dict[int, Fault] = {}
+        self._behind: list[bytes] | None = None
+        """What the server has yet to get, where the client is gone."""
+        self._answers = threading.Semaphore(0)
         self._harbour: socket.socket | None = None
 
     def _upward(self, block: bytes) -> None:
@@ -374,9 +407,28 @@ class _Control(_Wire):
             self._sent += 1
             if instead is not None:
                 self._unheard[self._sent] = instead
-            self._send(self._server, line + b"\n")
+            if self._behind is None:
+                self._send(self._server, line + b"\n")
+            else:
+                self._behind.append(line + b"\n")
+
+    def leave_behind(self) -> None:
+        """The client gets a reset; what it has sent and the server has not got yet is kept."""
+        self._behind = []
+        _reset(self._client)
+
+    def deliver(self) -> None:
+        """Let the server have that, one after the other, and then see that the client is gone."""
+        with suppress(OSError):  # it has given up
+            for line in self._behind or ():
+                self._server.sendall(line)
+                self._answers.acquire(timeout=_ANSWER_SECONDS)
+        self.close()
 
     def _downward(self, block: bytes) -> None:
+        if self._behind is not None:
+            self._answers.release(len(re.findall(rb"(?m)^\d\d\d ", block)))
+            return
         passing, fault = self._proxy.bytes_pass(Point.DOWN, len(block))
         if fault is not None:
             self._send(self._client, block[:passing])

@@ -218,6 +218,32 @@ def test_what_was_lost_is_done_by_the_same_run(fleet_of_one: Fleet, proxy: Proxy
     wire.swept()
 
 
+@pytest.mark.parametrize("make_hub", FTP_HUBS, indirect=True)
+@pytest.mark.parametrize("size", [5, LARGE])
+def test_an_upload_that_the_server_begins_late(fleet_of_one: Fleet, proxy: Proxy, size: int) -> None:
+    """The connection breaks before the server has read the command, and it does when the file has come by another one
+    already: it empties that, and no such file takes its place."""
+    wire = Wire(fleet_of_one, proxy, seed=4)
+    content = b"n" * size
+    fleet_of_one[NODE].write("f", content)
+    left: list[tuple[re.Pattern[bytes], Callable[[], None]]] = [
+        (re.compile(rb"RNFR .*[.]sync[.]tmp/"), proxy.deliver),
+        (re.compile(rb"STOR .*/1\r"), lambda: proxy.strike(Act.LATE)),
+    ]
+
+    def heed(command: bytes) -> None:
+        if left and left[-1][0].match(command):
+            left.pop()[1]()
+
+    proxy.heed = heed
+    result = wire.run()
+    assert isinstance(result, Result)
+    assert ([], [Act.LATE]) == (left, [fault.act for fault in wire.fired])
+    assert (0, ()) == (result.exit_status, result.problems)
+    assert {"f": content} == fleet_of_one.trees()[HUB] == fleet_of_one.trees()[NODE]
+    wire.swept()
+
+
 def once_displacing(pattern: re.Pattern[bytes], act: Callable[[], None]) -> Callable[[bytes], None]:
     """Acts on the first command like this once versions are displaced."""
     left = [pattern, re.compile(rb"RNTO .*/old/")]

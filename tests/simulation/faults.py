@@ -11,7 +11,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
@@ -58,7 +58,7 @@ class Fault(StrEnum):
     """The connection is lost after it, and with it the reply; only effects on the hub count."""
     LOST = "lost"
     """The connection breaks at it, and what was to follow in one breath is lost with it; another connection is to be
-    had at once. Only effects on the hub count that are no transfers: those are tried again."""
+    had at once, over which a file is sent once more. Only effects on the hub count."""
     LATE = "late"
     """The same, but the hub carries out all of it, while the other connection is already in use."""
     REFUSED = "refused"
@@ -331,9 +331,18 @@ class FaultyRemote(Remote):
         for job in jobs:
             with self._faults.on_hub(f"store {job.path}") as part:
                 refused = part is Fault.REFUSED
+                if part in _BREAKS:
+                    job = replace(job, again=True)
                 outcomes = [(job, _refusal(job.path))] if refused else list(self._inner.store([job], progress))
+                if part is Fault.LATE:
+                    self._faults.backlog.add(partial(self._begin_anew, job.path), self._faults.delay)
             for outcome in outcomes:
                 yield self._half_stored(outcome) if part is Fault.HALF and isinstance(outcome, Stored) else outcome
+
+    def _begin_anew(self, path: str) -> None:
+        """The hub comes to a store that the broken connection had asked for: it empties the file first of all."""
+        with suppress(HubRefused):  # there is no such directory any more
+            self._inner.write(path, b"")
 
     def _half_stored(self, stored: Stored) -> Stored:
         """As if only half of the file had come through, for which the hub reports success."""

@@ -14,6 +14,7 @@ from unittest.mock import patch
 from simulation.regressions import (
     ANOTHER_ATTEMPTS_LOCK,
     ANOTHERS_PUT,
+    BEGUN_LATE,
     OLDER_STATE_OF_A_SLEEPER,
     REGRESSIONS,
     SAME_STAMP_BEFORE,
@@ -357,6 +358,12 @@ MUTATIONS: dict[str, Mutation] = {
         a write g 5
         a sync late 8 8
         """,
+    ),
+    "begun-late": Mutation(
+        "a file that was sent once more is looked at in the lock's folder, for the hub may have emptied it since",
+        {"symsync.execute.on_hub.OnHub._doubtful": lambda _hub: []},
+        "torn",
+        str(REGRESSIONS[BEGUN_LATE]),
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

@@ -6,6 +6,8 @@ ANOTHERS_PUT = "a put that had not taken place was taken for done, for another n
 
 SAME_STAMP_BEFORE = "a put that had not taken place was taken for done, for the version before bore the same stamp"
 
+BEGUN_LATE = "a file was empty on the hub, for that came late to what a broken connection had asked for"
+
 OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
 
 ANOTHER_ATTEMPTS_LOCK = (
@@ -814,6 +816,11 @@ _TEXTS = {
         a sync
         a write d 4
         b sync power 14
+    """,
+    BEGUN_LATE: """
+        nodes=a
+        a write f 2
+        a sync late 7 0
     """,
 }
 

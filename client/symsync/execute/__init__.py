@@ -195,7 +195,7 @@ class Execution:
         fence.adopt({name for _, step in wanted if (name := self._part(step))})
         twins: list[tuple[Work, Transfer]] = []
         for left in reversed(range(TRIES)):
-            more, wanted = self._store(fence, wanted, last=not left)
+            more, wanted = self._store(fence, wanted, last=not left, once_more=left < TRIES - 1)
             twins += more
             if not wanted:
                 break
@@ -209,10 +209,16 @@ class Execution:
                     arrived.found = replace(arrived.found, stamp=arrived.found.stamp.unsettled())
 
     def _store(
-        self, fence: Fence, wanted: list[tuple[Work, Transfer]], *, last: bool, anew: bool = False
+        self,
+        fence: Fence,
+        wanted: list[tuple[Work, Transfer]],
+        *,
+        last: bool,
+        once_more: bool = False,
+        anew: bool = False,
     ) -> tuple[list[tuple[Work, Transfer]], list[tuple[Work, Transfer]]]:
         """Upload; returns those that can't be told from another version of theirs on the hub, and those that were cut
-        off and can go on at once, unless it is the `last` try."""
+        off and can go on at once, unless it is the `last` try. With `once_more`, all of these were cut off before."""
         owners: dict[str, tuple[Work, Transfer]] = {}
         twins: list[tuple[Work, Transfer]] = []
         again: list[tuple[Work, Transfer]] = []
@@ -225,7 +231,8 @@ class Execution:
                 owners[path] = (work, step)
                 mode = self._filemode if self._filemode is not None else readable(step.meta.mode)
                 when = self._time_for(work.decision, step)
-                yield Store(self._folder.path(step.source.path), path, when, mode, resume=name is not None)
+                source = self._folder.path(step.source.path)
+                yield Store(source, path, when, mode, resume=name is not None, again=once_more)
 
         for outcome in self._remote.store(jobs(), self._transferred):
             if not isinstance(outcome, Stored):
@@ -244,7 +251,8 @@ class Execution:
                 self._load.fail(work, step, Problem(step.path, Reason.CHANGED, "changed while it was sent"))
                 continue
             size = step.source.stamp.size
-            self._load.arrive(step, Arrived(outcome.digest, size, staged=outcome.job.path, found=outcome.found))
+            job, found = outcome.job, outcome.found
+            self._load.arrive(step, Arrived(outcome.digest, size, staged=job.path, found=found, doubtful=job.again))
             self._count(step)
             self._learn_zone(outcome)
             if any(same(stamp, outcome.found.stamp) for stamp in self._taken(work.decision, step)):

@@ -81,8 +81,18 @@ class OnHub:
 
     def ahead(self) -> list[Target]:
         """Those targets that are looked at once more when they are displaced, so that a look may come before the
-        announcement."""
-        return [(work, step, step.path, expected) for work, step, expected in self._alone()]
+        announcement; and uploads in doubt."""
+        return [*((work, step, step.path, expected) for work, step, expected in self._alone()), *self._doubtful()]
+
+    def _doubtful(self) -> list[Target]:
+        """Uploads that the server may have begun with anew since they were verified. In the lock's folder, under
+        another name, it does no more."""
+        uploads = [(work, step, self._load.arrived(step)) for work, step in self._load.transfers(Side.THERE)]
+        return [
+            (work, step, self._fence.held(arrived.staged), arrived.found)
+            for work, step, arrived in uploads
+            if arrived is not None and arrived.doubtful and arrived.staged is not None
+        ]
 
     def _alone(self) -> list[Displacing]:
         """What is displaced by decisions that consist of nothing else: nothing has to come before it."""
@@ -156,7 +166,7 @@ class OnHub:
 
     def targets(self) -> list[Target]:
         """What the second look is for, as far as it was not asked yet: each must still be what the plan saw."""
-        wanted: list[Target] = []
+        wanted = self._doubtful()
         for work, step in self._load.steps(Side.THERE, Transfer, Move, Remove, Adjust):
             match step:
                 case Transfer() if self._load.arrived(step) is not None or step.source.kind is Kind.LINK:

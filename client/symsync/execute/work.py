@@ -20,6 +20,8 @@ class Arrived:
     staged: str | None = None
     found: Found | None = None
     """For an upload: the hub's stamp of it, which a rename does not change."""
+    doubtful: bool = False
+    """Whether the server may begin with it anew, for a connection broke over it."""
 
 
 @dataclass(slots=True)

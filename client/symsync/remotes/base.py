@@ -72,6 +72,9 @@ class Store:
 
     With `resume`, a file may lie at `path`: what an earlier store of this very content left that was cut off. The
     remote goes on from where it is certain of every byte before, and anew where it can't be.
+
+    `again`: a connection broke over it before, and the server may have yet to read what that one asked for. The remote
+    sets it where it tries once more by itself.
     """
 
     source: Path
@@ -79,6 +82,7 @@ class Store:
     mtime_ns: int | None = None
     mode: int | None = None
     resume: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Stored:
     """A file that lies on the hub whole: the hub's own stamp of it, read back, and the SHA-256 of what was sent.
 
     The size that the hub told has been compared with what was sent; where they differ the outcome is a Problem (CUT).
+    With `job.again` that may be true no more: the server may begin with it anew as long as it lies at this path.
     """
 
     job: Store

@@ -46,7 +46,10 @@ class Desk(Generic[J, R]):
     def drop(self, error: ConnectionLost) -> None:
         """The connection broke: give back what is in hand; the first of it was under way and counts as tried."""
         for position, (job, attempts) in reversed(list(enumerate(self._in_hand))):
-            self._crew.give_back(job, attempts + (position == 0), error)
+            if position:
+                self._crew.give_back(job, attempts, error)
+            else:
+                self._crew.give_back(self._crew.again(job), attempts + 1, error)
         self._in_hand.clear()
 
 
@@ -59,11 +62,16 @@ class _Failed:
 
 class _Crew(Generic[J, R]):
     def __init__(
-        self, pool: Pool, work: Callable[[Session, Desk[J, R]], None], lost: Callable[[J, ConnectionLost], R]
+        self,
+        pool: Pool,
+        work: Callable[[Session, Desk[J, R]], None],
+        lost: Callable[[J, ConnectionLost], R],
+        again: Callable[[J], J],
     ) -> None:
         self._pool = pool
         self._work = work
         self._lost = lost
+        self.again = again
         self._changed = threading.Condition()
         self._tickets: deque[tuple[J, int]] = deque()
         self._sessions: set[Session] = set()
@@ -145,16 +153,25 @@ class _Crew(Generic[J, R]):
             self._arriving.discard(me)
 
 
+def _as_it_is(job: J) -> J:
+    return job
+
+
 def work_off(
-    pool: Pool, jobs: Iterable[J], work: Callable[[Session, Desk[J, R]], None], lost: Callable[[J, ConnectionLost], R]
+    pool: Pool,
+    jobs: Iterable[J],
+    work: Callable[[Session, Desk[J, R]], None],
+    lost: Callable[[J, ConnectionLost], R],
+    again: Callable[[J], J] = _as_it_is,
 ) -> Iterator[R]:
     """Have `work` done on all jobs by as many connections as they are worth; the outcomes as they come.
 
     `work` runs in threads, each with a session of its own, and takes jobs from its desk until that gives None. It lets
-    ConnectionLost pass: its current job is then tried once more on another connection, after that its outcome is
-    `lost(job, error)`. Jobs are drawn in the caller's thread. Raises when no connection can be opened any more.
+    ConnectionLost pass: its current job is then tried once more on another connection, as `again(job)`; after some
+    tries its outcome is `lost(job, error)`. Jobs are drawn in the caller's thread. Raises when no connection can be
+    opened any more.
     """
-    crew = _Crew(pool, work, lost)
+    crew = _Crew(pool, work, lost, again)
     source = iter(jobs)
     drained = False
     under_way = 0

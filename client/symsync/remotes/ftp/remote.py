@@ -27,7 +27,7 @@ from symsync.remotes.ftp.names import Names
 from symsync.remotes.ftp.pool import Pool
 from symsync.remotes.ftp.replies import size
 from symsync.remotes.ftp.session import Gate, Session
-from symsync.remotes.ftp.store import lost_store, store_bytes, storer
+from symsync.remotes.ftp.store import lost_store, once_more, store_bytes, storer
 from symsync.remotes.location import Location
 from symsync.remotes.throttle import Throttle
 from symsync_protocol.errors import HubRefused, HubUnreachable
@@ -108,7 +108,7 @@ class FtpRemote(Remote):
     def store(
         self, jobs: Iterable[Store], progress: Progress = no_progress
     ) -> Iterator[Stored | tuple[Store, Problem]]:
-        return work_off(self._pool, jobs, storer(self._names, progress), lost_store)
+        return work_off(self._pool, jobs, storer(self._names, progress), lost_store, once_more)
 
     def expect_write(self, append_to: str | None = None) -> None:
         del append_to  # any write takes a data connection

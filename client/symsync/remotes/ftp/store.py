@@ -11,7 +11,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symsync.core.values import Found, Problem, Reason
 from symsync.local_files import blocks, open_unchanged, problem_of_transfer
@@ -48,6 +48,12 @@ class _Sent:
 def lost_store(job: Store, error: ConnectionLost) -> Outcome:
     """The outcome of a job over which the connection broke twice."""
     return job, Problem(job.path, Reason.LOST, str(error))
+
+
+def once_more(job: Store) -> Store:
+    """A job over which the connection broke. STOR empties a file as soon as the server comes to it, and that may be
+    when the next one has long been done: a proxy, or a kernel that still sends, has kept it."""
+    return replace(job, again=True)
 
 
 def storer(names: Names, progress: Progress) -> Callable[[Session, Desk[Store, Outcome]], None]:
