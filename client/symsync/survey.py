@@ -357,14 +357,15 @@ class _Survey:
         return replace(met, others=remembered), _knowledge(self._others, there), copies
 
     def _gone_of_others(self, there: Scan) -> list[Stamp]:
-        """The stamps of what others have brought to the hub and does not lie there any more: copies of conflicts, and
+        """The stamps of what others have brought to the hub and is not in its place any more: copies of conflicts, and
         what this node has perhaps never seen, for it stands in a state that was not read before."""
         states = [file.state for file in self._others if file.state is not None]
         copies = [conflict.copy_here for state in states for conflict in state.conflicts.values()]
         seen = [(copy.path, copy.stamp) for copy in copies if copy is not None and copy.stamp is not None]
         news = [file.state for file in self._news if file.state is not None]
         seen += [(path, entry.here) for state in news for path, entry in state.entries.items()]
-        return [stamp for path, stamp in seen if path not in there.entries]
+        now = there.entries
+        return [stamp for path, stamp in seen if path not in now or not same(stamp, now[path].stamp)]
 
     def _refreshed(self, name: str, old: Other | None, *, listed: bool) -> tuple[StateFile | None, bool]:
         """Another node's state, and whether it is the one on the hub. One that can't be read must not keep this node

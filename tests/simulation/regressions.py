@@ -822,6 +822,16 @@ _TEXTS = {
         a write f 2
         a sync late 7 0
     """,
+    "a file that was renamed on the hub over one like it was not seen, for another had taken its old name since": """
+        nodes=ab hubs=yes
+        b write d/f 1
+        hub2 unpack f 2
+        b write f 4
+        hub2 same d 1
+        b sync
+        hub rename f d/f
+        a sync2
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

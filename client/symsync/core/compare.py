@@ -10,7 +10,7 @@ from symsync_protocol.stamps import Kind, Stamp, same
 from symsync_protocol.state import Conflict, Copy, Entry, Meta
 
 _TWINS = 16
-"""How many files of one size and time on the hub are read where another of them has gone."""
+"""How many files of one size and time on the hub are read where another of them has left its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class Questions:
 def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool, gone: Iterable[Stamp] = ()) -> Questions:
     """Which files to read before planning: on the node whatever may only have been touched or moved, on the hub only
     what could else be a false conflict or undo a deletion. `size_only`: equal sizes are believed, nothing is read.
-    `gone` are the stamps of what has gone from the hub and is in no pair: others' copies."""
+    `gone` are the stamps of what is not in its place on the hub any more and is in no pair: others' copies."""
     here: set[str] = set()
     there: set[str] = set()
     gone_here = _gone_here(pairs)
@@ -246,10 +246,11 @@ def questions(pairs: Sequence[Pair], *, one_way: bool, size_only: bool, gone: It
 
 
 def _doubtful_twins(pairs: Sequence[Pair], more: Iterable[Stamp]) -> frozenset[str]:
-    """Files on the hub that bear the recorded stamp, which something had there, too, that has gone: it may have been
-    renamed over them. Files out of one archive often have one time, but seldom one size as well; of more than
-    `_TWINS` that have both none is read, for each deletion among them would read them all."""
-    gone = {_recorded_key(pair) for pair in pairs if pair.there.found is None} | {_key(stamp) for stamp in more}
+    """Files on the hub that bear the recorded stamp, which something had there, too, that is not in its place any more:
+    it may have been renamed over them. Files out of one archive often have one time, but seldom one size as well; of
+    more than `_TWINS` that have both none is read, for each deletion among them would read them all."""
+    moved = (pair for pair in pairs if pair.there.found is None or pair.there.status is Status.CHANGED)
+    gone = {*map(_recorded_key, moved), *map(_key, more)}
     gone.discard(None)
     twins: dict[tuple[int, int], list[str]] = {}
     for pair in pairs if gone else ():
