@@ -400,9 +400,22 @@ class FaultyRemote(Remote):
 
     def write(self, path: str, data: bytes) -> None:
         with self._faults.on_hub(f"write {path}") as part:
+            if part is Fault.LATE:
+                self._faults.backlog.add(partial(self._begin_anew, path), self._faults.delay)
+            if part in _BREAKS and self._batches:  # else it is tried again
+                self._broke = part
+                return
             self._inner.write(path, _part(data, part))
             if part is Fault.HALF:
                 raise HubRefused("the simulated hub holds only half of what was written")
+
+    def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+        with self._batch():
+            looks = self.stat(paths)
+            self.write(path, data)
+            if self._broke is not None:
+                raise HubUnreachable("the connection broke while the simulated hub was written to")
+        return looks
 
     def append(self, path: str, data: bytes) -> None:
         with self._faults.on_hub(f"append {path}") as part:

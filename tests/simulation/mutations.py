@@ -5,7 +5,7 @@ A protection that no history misses is not tested: `python -m simulation --mutat
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from simulation.regressions import (
     ANOTHER_ATTEMPTS_LOCK,
     ANOTHERS_PUT,
     BEGUN_LATE,
+    EMPTIED_IDENTITY,
     OLDER_STATE_OF_A_SLEEPER,
     REGRESSIONS,
     SAME_STAMP_BEFORE,
@@ -31,6 +32,7 @@ from symsync.fence import Fence
 from symsync.folder import Folder
 from symsync.remotes.base import Remote, Request
 from symsync.statestore import HubStore, NodeStore, Question
+from symsync_protocol.errors import HubUnreachable
 from symsync_protocol.names import IDENTITY_FILE, LOCK_DIR, STATE_DIR, TEMPORARY_DIR, join
 from symsync_protocol.state import Copy, Entry, Identity, PairState, Version
 from symsync_protocol.statefile import encode_identity
@@ -80,6 +82,14 @@ def _outside_the_lock(
 
 
 _TRUE_WRITE_NEW = HubStore._write_new
+
+
+def _in_the_same_place(remote: Remote, path: str, data: bytes, paths: Sequence[str] = ()) -> tuple[str, Any]:
+    """`Remote.stage` that tries again where it has tried before."""
+    for _ in range(2):
+        with suppress(HubUnreachable):
+            return path, remote.look_and_write(paths, path, data)
+    raise HubUnreachable
 
 
 def _displacing_again(
@@ -364,6 +374,12 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.execute.on_hub.OnHub._doubtful": lambda _hub: []},
         "torn",
         str(REGRESSIONS[BEGUN_LATE]),
+    ),
+    "staged-beside": Mutation(
+        "what is written for a rename is written under another name where the connection broke",
+        {"symsync.remotes.base.Remote.stage": _in_the_same_place},
+        "StateDamaged in statefile.py:_translated",
+        str(REGRESSIONS[EMPTIED_IDENTITY]),
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

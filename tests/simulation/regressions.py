@@ -8,6 +8,8 @@ SAME_STAMP_BEFORE = "a put that had not taken place was taken for done, for the 
 
 BEGUN_LATE = "a file was empty on the hub, for that came late to what a broken connection had asked for"
 
+EMPTIED_IDENTITY = "the hub's identity was empty, for the hub came late to what a broken connection had asked for"
+
 OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
 
 ANOTHER_ATTEMPTS_LOCK = (
@@ -831,6 +833,24 @@ _TEXTS = {
         b sync
         hub rename f d/f
         a sync2
+    """,
+    EMPTIED_IDENTITY: """
+        nodes=a
+        a write f 2
+        a sync late 11 2
+    """,
+    "a state was empty, for the hub came late to what a broken connection had asked for": """
+        nodes=a
+        a write f 2
+        a sync late 16 2
+    """,
+    "a state that was written a second time was empty, for the first one's command came late": """
+        nodes=ab
+        a write f 2
+        hub write g 3
+        a sync late 14 7
+        b write f 4
+        b delete g
     """,
 }
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from symsync.core.values import Found, Listing, Problem
+from symsync_protocol.errors import HubUnreachable
 
 Progress = Callable[[int], None]
 """Called with the number of bytes that went over the wire since the last call, from any thread."""
@@ -220,7 +221,8 @@ class Remote(ABC):
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
-        """Make or overwrite a file with `data`, its size verified. Raises HubError where that did not succeed."""
+        """Make or overwrite a file with `data`, its size verified. Raises HubError where that did not succeed, also
+        over a second connection where the first broke."""
 
     @abstractmethod
     def append(self, path: str, data: bytes) -> None:
@@ -243,8 +245,17 @@ class Remote(ABC):
             case Stat():
                 return self.stat(request.paths)
 
+    def stage(self, path: str, data: bytes, paths: Sequence[str] = ()) -> tuple[str, Outcomes]:
+        """Write a file that is to be renamed then, and look at `paths` before. Returns where it lies, too: beside
+        `path` where the connection broke, for the server may yet come to what that one asked for, and empty it."""
+        try:
+            return path, self.look_and_write(paths, path, data)
+        except HubUnreachable:
+            beside = f"{path}.again"
+            return beside, self.look_and_write(paths, beside, data)
+
     def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
-        """`stat`, and then `write`, in one breath where the protocol allows it."""
+        """`stat`, and then `write`, in one breath where the protocol allows it, and over one connection."""
         looks = self.stat(paths)
         self.write(path, data)
         return looks

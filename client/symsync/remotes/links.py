@@ -117,7 +117,7 @@ class LinkTable(Remote):
         """Let the table take the place of the one before by a rename out of the lock's folder, as all puts do: whoever
         has lost the lock must not undo what others have noted since."""
         new = f"{self._fence}/{LINKS_FILE}" if self._fence is not None else _SPARE
-        self._remote.write(new, msgpack.packb(self._links, unicode_errors="surrogateescape"))
+        new, _ = self._remote.stage(new, msgpack.packb(self._links, unicode_errors="surrogateescape"))
         (problem,) = self._remote.rename([(new, _PATH)])
         if problem is not None and problem.reason is Reason.EXISTS:
             if new != _SPARE:

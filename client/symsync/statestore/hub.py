@@ -1,5 +1,6 @@
 """`.sync.state/` of the hub, reached through a Remote."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +33,7 @@ from symsync_protocol.statefile import (
 T = TypeVar("T")
 
 _STAGED = "state"
-"""What a state file that is written anew is called before it takes its place."""
+"""What a state file that is written anew is called, with a number, before it takes its place."""
 
 DENY_ALL = b"Require all denied\n"
 """For hubs that are web space: an Apache that honours it keeps our folders to itself."""
@@ -83,6 +84,7 @@ class HubStore:
         """What the folder held when it was last listed."""
         self._useless: set[str] = set()
         """The parts of what has been written anew."""
+        self._numbers = itertools.count(1)
         self.clock_offset_ns: int | None = None
         """The hub's clock minus this machine's, known once something was written."""
 
@@ -102,8 +104,7 @@ class HubStore:
         (found,) = self._remote.stat([STATE_DIR])
         if isinstance(found, Found) and found.kind is not Kind.DIRECTORY:
             raise HubError(f"the hub's {STATE_DIR} is no directory, and symsync needs one of that name: rename it")
-        staged = f"{folder}/{IDENTITY_FILE}"
-        self._remote.write(staged, encode_identity(identity))
+        staged, _ = self._remote.stage(f"{folder}/{IDENTITY_FILE}", encode_identity(identity))
         return staged, f"{STATE_DIR}/{IDENTITY_FILE}"
 
     def make_private(self, directory: str) -> None:
@@ -296,7 +297,7 @@ class HubStore:
         try:
             looks = self._remote.look_and_append(paths, path, data)  # which needs no look at its size at once
         except HubRefused:
-            looks = self._write(paths, path, data)
+            looks = self._clearing(path, lambda: self._remote.look_and_write(paths, path, data))
         file = replace(file, size=file.size + len(data), parts=file.parts + 1)
         return _Written(file, path, partial(self._grew, path, len(data)), looks)
 
@@ -313,20 +314,21 @@ class HubStore:
         has lost the lock can put it over a later one."""
         rewrites = file.rewrites + 1 if file else first_rewrite()
         data = encode_file(state.swapped() if state else None, rewrites=rewrites, intent=intent)
-        new = f"{folder}/{_STAGED}"
-        looks = self._write(paths, new, data)
+        # Each time under another name: a connection that broke may have left a command that empties the last one.
+        new = f"{folder}/{_STAGED}{next(self._numbers)}"
+        new, looks = self._clearing(new, lambda: self._remote.stage(new, data, paths))
         parts = (name for name in self._files or () if is_part(name, node))
         self._useless.update(f"{STATE_DIR}/{name}" for name in parts)
         self._files = {**(self._files or {}), node: len(data)}
         check = partial(self._grew, f"{STATE_DIR}/{node}", len(data))
         return _Written(Recorded(len(data), rewrites, len(data)), new, check, looks)
 
-    def _write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
+    def _clearing(self, path: str, write: Callable[[], T]) -> T:
         try:
-            return self._remote.look_and_write(paths, path, data)
+            return write()
         except HubRefused:
             self._remote.remove_files([path])  # a try that was cut off left it, and not every hub writes over a file
-            return self._remote.look_and_write(paths, path, data)
+            return write()
 
     def _grew(self, path: str, size: int, found: Found | Problem | None) -> None:
         """Verify the size of what was just written, and read the hub's clock off it."""

@@ -159,23 +159,25 @@ class FtpRemote(Remote):
             raise self._refused(path, "read", refusal) from refusal
 
     def write(self, path: str, data: bytes) -> None:
-        self.look_and_write((), path, data)
+        try:
+            self.look_and_write((), path, data)
+        except ConnectionLost:
+            self.look_and_write((), path, data)
 
     def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         if len(paths) > look.PIECE:
-            return super().look_and_write(paths, path, data)
-
-        def put(session: Session) -> Outcomes:
-            looks = look.stat_before(
-                session, paths, lambda commands: store_bytes(session, "STOR", path, data, commands)
-            )
+            looks = self.stat(paths)
+            self.look_and_write((), path, data)
+            return looks
+        with self._pool.session() as session:
+            try:
+                looks = look.stat_before(
+                    session, paths, lambda commands: store_bytes(session, "STOR", path, data, commands)
+                )
+            except RefusedError as refusal:
+                raise self._refused(path, "written", refusal) from refusal
             self._check_size(session, path, len(data))
             return looks
-
-        try:
-            return self._again(put)
-        except RefusedError as refusal:
-            raise self._refused(path, "written", refusal) from refusal
 
     def append(self, path: str, data: bytes) -> None:
         self.look_and_append((), path, data)

@@ -144,12 +144,15 @@ class SftpRemote(Remote):
             raise self._refused(path, "read", refusal) from refusal
 
     def write(self, path: str, data: bytes) -> None:
-        self.look_and_write((), path, data)
+        try:
+            self.look_and_write((), path, data)
+        except ConnectionLost:
+            self.look_and_write((), path, data)
 
     def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         self._close_opened()  # it may be about to be replaced
         try:
-            looks, size = self._twice(
+            looks, size = self._once(
                 lambda session: look.stat_before(session, paths, lambda: small.write(session, path, data))
             )
         except RefusedError as refusal:
