@@ -337,6 +337,9 @@ class StateFileContract(Bench):
         assert [None, before, *[None] * more] == remote.look_and_write(paths, "g", b"anew")
         assert [None, before, *[None] * more] == remote.look_and_write(paths, "f", b"anew, and longer")
         assert (b"anew", b"anew, and longer") == (remote.read("g"), remote.read("f"))
+        now = there(remote, "f")
+        assert ("h", [None, now, *[None] * more]) == remote.stage("h", b"staged", paths)
+        assert b"staged" == remote.read("h")
         before = there(remote, "f")
         try:
             assert [None, before, *[None] * more] == remote.look_and_append(paths, "f", b", and more")

@@ -226,22 +226,43 @@ def test_an_upload_that_the_server_begins_late(fleet_of_one: Fleet, proxy: Proxy
     wire = Wire(fleet_of_one, proxy, seed=4)
     content = b"n" * size
     fleet_of_one[NODE].write("f", content)
-    left: list[tuple[re.Pattern[bytes], Callable[[], None]]] = [
-        (re.compile(rb"RNFR .*[.]sync[.]tmp/"), proxy.deliver),
-        (re.compile(rb"STOR .*/1\r"), lambda: proxy.strike(Act.LATE)),
-    ]
-
-    def heed(command: bytes) -> None:
-        if left and left[-1][0].match(command):
-            left.pop()[1]()
-
-    proxy.heed = heed
+    left = late(proxy, rb"STOR .*/1\r", until=rb"RNFR .*[.]sync[.]tmp/")
     result = wire.run()
     assert isinstance(result, Result)
     assert ([], [Act.LATE]) == (left, [fault.act for fault in wire.fired])
     assert (0, ()) == (result.exit_status, result.problems)
     assert {"f": content} == fleet_of_one.trees()[HUB] == fleet_of_one.trees()[NODE]
     wire.swept()
+
+
+@pytest.mark.parametrize("make_hub", FTP_HUBS, indirect=True)
+@pytest.mark.parametrize("name", [b"_identity", b"state1"])
+def test_a_state_that_the_server_begins_late(fleet_of_one: Fleet, proxy: Proxy, name: bytes) -> None:
+    """The same with what is our own: it is whole in its place, and the next run finds nothing to do."""
+    wire = Wire(fleet_of_one, proxy, seed=5)
+    fleet_of_one[NODE].write("f", b"content")
+    left = late(proxy, rb"STOR .*/" + name + rb"\r", until=rb"RNFR .*/" + name)
+    for fired in ([Act.LATE], []):
+        result = wire.run()
+        assert isinstance(result, Result)
+        assert ([], fired) == (left, [fault.act for fault in proxy.fired])
+        assert (0, (), ()) == (result.exit_status, result.problems, result.conflicts)
+    assert {"f": b"content"} == fleet_of_one.trees()[HUB]
+    wire.swept()
+
+
+def late(proxy: Proxy, command: bytes, *, until: bytes) -> list[bytes]:
+    """The first `command` like this comes late: before the first one after it like `until`. What is still to come."""
+    left = [until, command]
+    acts = [proxy.deliver, lambda: proxy.strike(Act.LATE)]
+
+    def heed(line: bytes) -> None:
+        if left and re.match(left[-1], line):
+            left.pop()
+            acts.pop()()
+
+    proxy.heed = heed
+    return left
 
 
 def once_displacing(pattern: re.Pattern[bytes], act: Callable[[], None]) -> Callable[[bytes], None]:
