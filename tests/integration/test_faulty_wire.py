@@ -236,7 +236,7 @@ def test_an_upload_that_the_server_begins_late(fleet_of_one: Fleet, proxy: Proxy
 
 
 @pytest.mark.parametrize("make_hub", FTP_HUBS, indirect=True)
-@pytest.mark.parametrize("name", [b"_identity", b"state1"])
+@pytest.mark.parametrize("name", [b"_identity", b"state2"])
 def test_a_state_that_the_server_begins_late(fleet_of_one: Fleet, proxy: Proxy, name: bytes) -> None:
     """The same with what is our own: it is whole in its place, and the next run finds nothing to do."""
     wire = Wire(fleet_of_one, proxy, seed=5)
