@@ -100,6 +100,8 @@ class _Session:
         self._writes_hub = writes(settings.mode)[1]
         self._records_on_hub = settings.symsync and self._writes_hub
         self._waited = False
+        self._noted: frozenset[str] = frozenset()
+        """The links that are only noted in this directory, for they can't be made real."""
 
     def preview(self) -> Result:
         pairing = pair(self._settings, self._nodes, self._remote, self._audience, only_look=True)
@@ -118,7 +120,6 @@ class _Session:
 
     def synchronise(self) -> Result:
         """Rounds, until nothing failed only because the world went on meanwhile."""
-        self._make_links_real()
         result, again = self._round()
         for _ in range(ROUNDS - 1):
             if not again:
@@ -130,10 +131,10 @@ class _Session:
     def _make_links_real(self) -> None:
         """Nodes whose hub this directory is may only have noted their links here: from now on they lie in it, where its
         owner can change and remove them."""
+        if not self._noted_now():
+            return
         root = self._settings.directory
         with with_noted(open_own(root), root) as own:
-            if not writes(self._settings.mode)[0] or not own.noted():
-                return
             fence = Fence(own, f"{self._label}l", self._audience, "in this directory")
             fence.prepare(self._settings.node, sweep=False)
             try:
@@ -143,6 +144,15 @@ class _Session:
             finally:
                 with suppress(HubError):
                     fence.release()
+        self._noted = self._noted_now()
+
+    def _noted_now(self) -> frozenset[str]:
+        """The links that are only noted in this directory, as far as this run writes in it."""
+        if not writes(self._settings.mode)[0]:
+            return frozenset()
+        root = self._settings.directory
+        with with_noted(open_own(root), root) as own:
+            return frozenset(found.path for found in own.noted())
 
     def _round(self) -> tuple[Result, bool]:
         """Plan and act, anew where the plan was overtaken. Returns whether a new round may help."""
@@ -161,6 +171,7 @@ class _Session:
     def _attempt(self) -> tuple[Result, bool]:
         settings = self._settings
         self._label = next(self._labels)
+        self._make_links_real()
         pairing = pair(settings, self._nodes, self._remote, self._audience)
         view = survey(settings, pairing, self._folder, self._nodes, self._audience)
         if pairing.journal is not None:
@@ -189,6 +200,7 @@ class _Session:
                 view.recorded,
                 origin=settings.location.shown,
                 fresh=lambda: _fresh(view.began, _clock_offset(store, pairing)),
+                noted=lambda: self._noted_now() - self._noted,
                 filemode=settings.filemode,
                 dirmode=settings.dirmode,
             )

@@ -16,6 +16,7 @@ from simulation.regressions import (
     ANOTHERS_PUT,
     BEGUN_LATE,
     EMPTIED_IDENTITY,
+    NOTED_MEANWHILE,
     OLDER_STATE_OF_A_SLEEPER,
     REGRESSIONS,
     SAME_STAMP_BEFORE,
@@ -380,6 +381,12 @@ MUTATIONS: dict[str, Mutation] = {
         {"symsync.remotes.base.Remote.stage": _in_the_same_place},
         "StateDamaged in statefile.py:_translated",
         str(REGRESSIONS[EMPTIED_IDENTITY]),
+    ),
+    "noted-links": Mutation(
+        "on the node, nothing takes the place of a link that another node has just noted there",
+        {"symsync.execute.on_node.OnNode._give_way": _nothing},
+        "overrun",
+        str(REGRESSIONS[NOTED_MEANWHILE]),
     ),
     "state-out-of-lock": Mutation(
         "a state that is written anew takes its place by a rename out of the lock, as all puts do",

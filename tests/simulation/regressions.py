@@ -10,6 +10,8 @@ BEGUN_LATE = "a file was empty on the hub, for that came late to what a broken c
 
 EMPTIED_IDENTITY = "the hub's identity was empty, for the hub came late to what a broken connection had asked for"
 
+NOTED_MEANWHILE = "a link that a node had just noted was overrun by what the hub's own run received"
+
 OLDER_STATE_OF_A_SLEEPER = "a run that slept in the rename of its state put the older one back"
 
 ANOTHER_ATTEMPTS_LOCK = (
@@ -851,6 +853,18 @@ _TEXTS = {
         a sync late 14 7
         b write f 4
         b delete g
+    """,
+    "the hub's state of a node was gone, for what was to make room for it was removed late": """
+        nodes=a replaces=no
+        a write f 2
+        a sync late 18 1
+        a write f 4
+    """,
+    NOTED_MEANWHILE: """
+        nodes=ab disk=yes mixed=yes
+        b link f 2
+        a link f 3
+        world together 35 b sync | a swap
     """,
 }
 

@@ -9,7 +9,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,12 +70,14 @@ class Execution:
         *,
         origin: str,
         fresh: Callable[[], Fresh],
+        noted: Callable[[], Collection[str]],
         filemode: int | None = None,
         dirmode: int | None = None,
     ) -> None:
         """`fence` is None where nothing may be written on the hub. `recorded` tells the stamps that other nodes' states
         hold of a path on the hub. `origin` tells the hub from all others, `fresh` which of its stamps do not yet vouch
-        for a content, as its clock is known by then. `filemode` and `dirmode` are the bits of what arrives there, None:
+        for a content, as its clock is known by then, `noted` which links were noted in the node's directory since the
+        plan was made. `filemode` and `dirmode` are the bits of what arrives there, None:
         as on the node, and as the hub makes directories."""
         self._load = Workload(decisions)
         self._folder = folder
@@ -87,6 +89,7 @@ class Execution:
         self._recorded = recorded
         self._origin = origin
         self._fresh = fresh
+        self._noted = noted
         self._zone_ns = 0
         self._parts: dict[str, Transfer] = {}
         self._hub: OnHub | None = None
@@ -329,7 +332,7 @@ class Execution:
             hub.apply(second)
         elif second.requests:
             second.take(self._remote.together(second.requests))
-        OnNode(self._load, self._folder).apply()
+        OnNode(self._load, self._folder, self._noted).apply()
         if any(arrived.local is not None for arrived in self._load.arrivals()):
             self._folder.make_durable()
 

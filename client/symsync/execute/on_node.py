@@ -1,7 +1,7 @@
 """The node's part of an execution."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from symsync.core.steps import Adjust, Done, MakeDirectory, Move, Remove, Remove
 from symsync.core.values import Found, Problem, Reason, Side
 from symsync.execute.work import Work, Workload
 from symsync.folder import Folder, is_same
+from symsync_protocol.names import ancestors
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import link_digest
 
@@ -16,12 +17,15 @@ from symsync_protocol.state import link_digest
 class OnNode:
     """The node's part."""
 
-    def __init__(self, load: Workload, folder: Folder) -> None:
+    def __init__(self, load: Workload, folder: Folder, noted: Callable[[], Collection[str]]) -> None:
+        """`noted`: the links that other nodes, whose hub this directory is, have noted here since the plan was made."""
         self._load = load
         self._folder = folder
+        self._noted = noted
         self._umask = _umask()
 
     def apply(self) -> None:
+        self._give_way()
         self._each(Remove, lambda _, s: self._remove(s), early=True)
         self._each(RemoveDirectory, lambda _, s: self._folder.remove_directory(s.path), early=True, backwards=True)
         made = self._each(MakeDirectory, lambda _, s: self._folder.make_directory(s.path, s.meta.mode))
@@ -31,6 +35,14 @@ class OnNode:
         self._each(Remove, lambda _, s: self._remove(s), early=False)
         self._each(RemoveDirectory, lambda _, s: self._folder.remove_directory(s.path), early=False, backwards=True)
         self._folder.settle_directories((s.path, s.meta.mode) for s in made if s.meta.mode is not None)
+
+    def _give_way(self) -> None:
+        """A link that is only noted keeps no name from being taken."""
+        noted = self._noted()
+        for work, step in self._load.steps(Side.HERE, Transfer, MakeDirectory, Move) if noted else ():
+            if any(path in noted for path in (step.path, *ancestors(step.path))):
+                problem = Problem(step.path, Reason.CHANGED, "another node has just put a link there")
+                self._load.fail(work, step, problem, Side.HERE)
 
     def _each(
         self,

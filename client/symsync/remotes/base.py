@@ -16,11 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from symsync.core.values import Found, Listing, Problem
+from symsync.core.values import Found, Listing, Problem, Reason
 from symsync_protocol.errors import HubUnreachable
 
 Progress = Callable[[int], None]
 """Called with the number of bytes that went over the wire since the last call, from any thread."""
+
+_TRIES = 3
+"""How often a rename is tried whose reply was lost."""
 
 
 def no_progress(_count: int) -> None:
@@ -253,6 +256,37 @@ class Remote(ABC):
         except HubUnreachable:
             beside = f"{path}.again"
             return beside, self.look_and_write(paths, beside, data)
+
+    def replace(self, staged: str, path: str) -> Problem | None:
+        """Let a file out of a folder that only this run has take the place of what lies at `path`, if anything: in one
+        rename where the hub can; else it is at `path.new` for a moment, and the old one in that folder.
+
+        Where a reply was lost it may be that it is not there after all: for the caller to see (`stat`).
+        """
+        problem = self._rename_once(staged, path)
+        if problem is None or problem.reason is not Reason.EXISTS:
+            return problem
+        spare, old, aside = f"{path}.new", f"{staged}.old", f"{staged}.aside"
+        problem = self._rename_once(staged, spare)
+        if problem is not None and problem.reason is Reason.EXISTS:  # an ended run has left it
+            # No removal: a late one would take the next.
+            (problem,) = self.rename([(spare, aside)])
+            problem = problem or self._rename_once(staged, spare)
+        if problem is None:
+            _, problem = self.rename([(path, old), (spare, path)])
+        if problem is None:
+            self.remove_files([old, aside])
+        return problem
+
+    def _rename_once(self, old: str, new: str) -> Problem | None:
+        """Rename what only this run can have there: what is gone where the connection broke was renamed."""
+        lost = False
+        for _ in range(_TRIES):
+            (problem,) = self.rename([(old, new)])
+            if problem is None or problem.reason is not Reason.LOST:
+                break
+            lost = True
+        return None if lost and problem is not None and problem.reason is Reason.ABSENT else problem
 
     def look_and_write(self, paths: Sequence[str], path: str, data: bytes) -> Outcomes:
         """`stat`, and then `write`, in one breath where the protocol allows it, and over one connection."""

@@ -116,16 +116,14 @@ class LinkTable(Remote):
     def _save(self) -> None:
         """Let the table take the place of the one before by a rename out of the lock's folder, as all puts do: whoever
         has lost the lock must not undo what others have noted since."""
-        new = f"{self._fence}/{LINKS_FILE}" if self._fence is not None else _SPARE
-        new, _ = self._remote.stage(new, msgpack.packb(self._links, unicode_errors="surrogateescape"))
-        (problem,) = self._remote.rename([(new, _PATH)])
-        if problem is not None and problem.reason is Reason.EXISTS:
-            if new != _SPARE:
-                self._remote.remove_files([_SPARE])
-                (problem,) = self._remote.rename([(new, _SPARE)])
-            if problem is None or new == _SPARE:
-                self._remote.remove_files([_PATH])
-                (problem,) = self._remote.rename([(_SPARE, _PATH)])
+        table = msgpack.packb(self._links, unicode_errors="surrogateescape")
+        if self._fence is not None:
+            new, _ = self._remote.stage(f"{self._fence}/{LINKS_FILE}", table)
+            problem = self._remote.replace(new, _PATH)
+        else:
+            self._remote.write(_SPARE, table)
+            self._remote.remove_files([_PATH])
+            (problem,) = self._remote.rename([(_SPARE, _PATH)])
         if problem is not None:
             raise HubError(f"the hub's {_PATH} can't be replaced: {problem.detail or problem.reason}")
 

@@ -338,30 +338,11 @@ class HubStore:
             self.clock_offset_ns = found.stamp.mtime_ns - time.time_ns()
 
     def _replace(self, path: str, new: str) -> None:
-        """Let a new file take the place of that at `path`, in one rename where the hub can."""
-        problem = self._rename_once(new, path)
-        if problem is not None and problem.reason is Reason.EXISTS:
-            # Meanwhile it is found as .new. Who has lost the lock can't take the old one away, nor replace a later one.
-            spare, old = f"{path}.new", f"{new}.old"
-            self._remote.remove_files([spare])
-            (problem,) = self._remote.rename([(new, spare)])
-            if problem is None:
-                _, problem = self._remote.rename([(path, old), (spare, path)])
-            if problem is None:
-                self._remote.remove_files([old])
+        """Let a new file take the place of that at `path`. Who has lost the lock can't take the old one away, nor
+        replace a later one."""
+        problem = self._remote.replace(new, path)
         if problem is not None:
             raise HubRefused(f"the hub's {path} can't be replaced: {problem.detail or problem.reason}")
-
-    def _rename_once(self, new: str, path: str) -> Problem | None:
-        """Rename what only this run can have there, also where the connection breaks: what is gone then was renamed.
-        Whether it is in its place, the look at its size tells."""
-        lost = False
-        for _ in range(TRIES):
-            (problem,) = self._remote.rename([(new, path)])
-            if problem is None or problem.reason is not Reason.LOST:
-                break
-            lost = True
-        return None if lost and problem is not None and problem.reason is Reason.ABSENT else problem
 
 
 def _worth(file: Recorded) -> bool:
