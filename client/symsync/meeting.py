@@ -163,6 +163,9 @@ class _Pairer:
         recovered = own is not None and hub_view is not None and hub_view.generation.id == own.generation
         if recovered and local is not None and hub_view is not None and local.descends_from(hub_view.generation):
             recovered = False  # the hub, running itself, has recorded more here since
+        recorded_here = theirs is not None and local is not None and theirs.generation == local.generation.id
+        if recorded_here:
+            theirs = None  # it tells nothing more, and this node may have gone on since
         journal = theirs or own
         pending = own.generation if own and recovered else journal.generation if journal else None
         here, moved = self._check_node(here, place, local, hub_view)
@@ -171,7 +174,6 @@ class _Pairer:
         as_left = tracked and _is_as_left(met, hub_file, hub_view) and not self._is_set_back(there.name, folder, met)
         if not self._hub_keeps_state() and local is not None:
             hub_view = local  # nothing is recorded on the hub, so the node's own view counts alone
-        recorded_here = theirs is not None and local is not None and theirs.generation == local.generation.id
         ground = stand(local, hub_view, pending, moved, recorded_here or (as_left and local is not None))
         if self._hub_keeps_state() and hub_state is None and unnamed:
             # Whether this is the directory that was mirrored nobody can tell: they meet now.
@@ -194,8 +196,8 @@ class _Pairer:
         if settings.symsync:
             remote = LinkTable(remote, exists=folder.has_links)
         shown = theirs is not None or (announced is not None and announced == pending)
-        counts = not recorded_here and (shown or not self._hub_keeps_state())
-        if not counts or ground.standing not in (Standing.FIRST, Standing.NORMAL):
+        hidden = self._hub_keeps_state() and not shown
+        if hidden or ground.standing not in (Standing.FIRST, Standing.NORMAL):
             journal = None
         return Pairing(
             here=here,

@@ -866,6 +866,14 @@ _TEXTS = {
         a link f 3
         world together 35 b sync | a swap
     """,
+    "what a node's ended run had done was forgotten, for a known one of the hub's own was yet to be recorded there": """
+        nodes=b disk=yes
+        b write d/f 1
+        b swap torn 28
+        b write f 4
+        b sync unanswered 35
+        b unpack f 6
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
