@@ -20,7 +20,7 @@ from symsync.settings import Settings
 from symsync.statestore import HubStore, Met, NodeStore, Recorded, StateFolder, place_of, unless_damaged
 from symsync_protocol.errors import HubRefused, StateDamaged, StateTooNew, Stopped, UsageError
 from symsync_protocol.names import IDENTITY_FILE, STATE_DIR, check_name, same_name
-from symsync_protocol.state import Identity, PairState, Place
+from symsync_protocol.state import Identity, Intent, PairState, Place
 from symsync_protocol.statefile import StateFile
 
 
@@ -90,8 +90,8 @@ class Pairing:
     """The state file on the hub, as far as it must be known to append to it."""
     hub_state: PairState | None
     """The state in it, in the node's view."""
-    announced: bool
-    """Whether a run announced itself in that file and has not recorded what it came to: it was ended, or is at work."""
+    announced: Intent | None
+    """What a run announced in that file that has not recorded what it came to: it was ended, or is at work."""
     folder: StateFolder
     met: Met
     tracked: bool
@@ -195,7 +195,7 @@ class _Pairer:
         remote = self._remote
         if settings.symsync:
             remote = LinkTable(remote, exists=folder.has_links)
-        shown = theirs is not None or (announced is not None and announced == pending)
+        shown = theirs is not None or (announced is not None and announced.generation.id == pending)
         hidden = self._hub_keeps_state() and not shown
         if hidden or ground.standing not in (Standing.FIRST, Standing.NORMAL):
             journal = None
@@ -210,7 +210,7 @@ class _Pairer:
             node_shape=shape,
             hub_file=hub_file,
             hub_state=hub_state,
-            announced=announced is not None,
+            announced=announced,
             folder=folder,
             met=met,
             tracked=tracked,
@@ -341,8 +341,8 @@ class _Pairer:
 
     def _hub_view(
         self, folder: StateFolder, there: Identity, met: Met, local: PairState | None
-    ) -> tuple[Recorded | None, PairState | None, bytes | None]:
-        """The hub's state of this pair in the node's view, and the generation that it announces; unread where its size
+    ) -> tuple[Recorded | None, PairState | None, Intent | None]:
+        """The hub's state of this pair in the node's view, and what was announced in it; unread where its size
         says that it is the one we wrote. Only what speaks of this hub counts where the hub itself can't tell any more.
         """
         if not folder.has_identity and not folder.sizes:
@@ -379,7 +379,8 @@ class _Pairer:
         name = next((n for n in folder.journals if same_name(n, self._settings.node)), None)
         if name is None or node_file is None:
             return None
-        left = {_announced(node_file)}
+        intent = _announced(node_file)
+        left = {intent.generation.id if intent is not None else None}
         recorded = node_file.state.generation if node_file.state is not None else None
         if recorded is not None and not (
             hub_view is not None and (hub_view.generation == recorded or hub_view.descends_from(recorded))
@@ -490,11 +491,11 @@ def _is_as_left(met: Met, file: Recorded | None, hub_view: PairState | None) -> 
     return hub_view.generation.id == met.generation
 
 
-def _announced(file: StateFile) -> bytes | None:
-    """The id of the generation that an ended run announced, unless a later run, in the other role, recorded one."""
+def _announced(file: StateFile) -> Intent | None:
+    """What an ended run announced, unless a later run, in the other role, recorded anything."""
     if file.intent is None or (file.state and file.state.generation.number >= file.intent.generation.number):
         return None
-    return file.intent.generation.id
+    return file.intent
 
 
 def _name_from(text: str) -> str:

@@ -288,6 +288,9 @@ class _Survey:
         conflicts = [*(state.conflicts for state in known), *([journal.conflicts] if journal is not None else [])]
         copies = (conflict.copy_there for some in conflicts for conflict in some.values())
         kinds.update((copy.path, Kind.FILE) for copy in copies if copy is not None)
+        announced = self._pairing.announced  # where the disk was lost since, no journal tells of it
+        for path in announced.paths if announced is not None else ():
+            kinds.setdefault(path, Kind.FILE)
         return kinds
 
     def _confirmed(self, base: Base, there: Scan, rules: Rules) -> Scan:

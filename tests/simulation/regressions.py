@@ -874,6 +874,12 @@ _TEXTS = {
         b sync unanswered 35
         b unpack f 6
     """,
+    "a directory that an ended run had made under a hidden name stayed unseen, for its node had lost its disk": """
+        nodes=ab hides=yes
+        b link .d/f 4
+        world together 242 a sync | b sync crash 15
+        b lose
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
