@@ -156,7 +156,7 @@ class Folder:
 
     def _found(self, path: str, status: os.stat_result, lying: str | Path | None = None) -> Found:
         # A Path would change the text of "./x".
-        target = os.readlink(lying or self._at(path)) if stat.S_ISLNK(status.st_mode) else None  # noqa: PTH115
+        target = os.readlink(lying or self._at(path)) if stat.S_ISLNK(status.st_mode) else None  # noqa: PTH115 - a string
         return Found(path, stamp_of(status), stat.S_IMODE(status.st_mode) & 0o777, target)
 
     @staticmethod
@@ -299,7 +299,7 @@ class Folder:
         status = os.lstat(path)
         if stat.S_ISLNK(status.st_mode) and self._links is Links.FOLLOW:
             # Seen was what it points to, from where it lay. A Path would change the text of "./x".
-            target = os.path.join(self._at(parent(expected.path)), os.readlink(path))  # noqa: PTH115
+            target = os.path.join(self._at(parent(expected.path)), os.readlink(path))  # noqa: PTH115 - a string
             try:
                 status = os.stat(target)
             except OSError:

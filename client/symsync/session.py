@@ -131,7 +131,8 @@ class _Session:
     def _make_links_real(self) -> None:
         """Nodes whose hub this directory is may only have noted their links here: from now on they lie in it, where its
         owner can change and remove them."""
-        if not self._noted_now():
+        self._noted = self._noted_now()
+        if not self._noted:
             return
         root = self._settings.directory
         with with_noted(open_own(root), root) as own:

@@ -50,6 +50,7 @@ _CACHES = tuple(f"{STATE_DIR}/{name}" for name in ("_cache.", "_met."))
 _FRESH_FOR = 10.0
 """Seconds after which no stamp is fresh any more, whatever the hub's clock."""
 _BREAKS = (Fault.CUT, Fault.UNANSWERED, Fault.LOST, Fault.LATE)
+"""Faults for which a run may say that it has lost the hub."""
 _LET_FAIL = (
     Fault.MEANWHILE,
     Fault.LOST,
@@ -64,6 +65,14 @@ _LET_FAIL = (
 _TAKES_AWAY = ("delete", "rename", "rmtree", "drop-there", "take-there")
 _ATTEMPTS = 30
 """Rounds of deciding conflicts after which a world that still has some will never be quiet."""
+
+
+def _faults_of(op: Op) -> Faults:
+    """What is to happen to a run."""
+    if not op.args:
+        return Faults()
+    fault, at, *rest = op.args
+    return Faults(Fault(fault), int(at), delay=int(rest[0]) if fault == Fault.LATE else 0)
 
 
 class _AtOnce(Executor):
@@ -319,12 +328,8 @@ class World(Audience):
         if (op.place, hub) not in self.pairs or (swapped and not isinstance(self.hubs[hub], NodePlace)):
             return
         before = self._oracles.alike(op.place, hub, self.conflicts(op.place, hub))
-        faults, inner = Faults(), None
-        if op.args:
-            fault, at, *rest = op.args
-            inner = Op.parse(" ".join(rest)) if fault == Fault.MEANWHILE and rest else None
-            faults = Faults(Fault(fault), int(at), lambda: self._meanwhile(inner))
-            faults.delay = int(rest[0]) if fault == Fault.LATE else 0
+        inner = Op.parse(" ".join(op.args[2:])) if op.args[:1] == (Fault.MEANWHILE,) and op.args[2:] else None
+        faults = replace(_faults_of(op), meanwhile=lambda: self._meanwhile(inner))
         self.sync(op.place, hub, faults, swapped=swapped)
         if inner is None and self._turns is None:
             self._oracles.still_alike(op.place, hub, before)
@@ -374,7 +379,7 @@ class World(Audience):
         mode = Mode(op.verb)
         self.ledger.disaster = self.ledger.overridden = True
         before, copies = self._everything(), self._oracles.copies_on(HUB, op.place)
-        faults = Faults(Fault(op.args[0]), int(op.args[1])) if op.args else Faults()
+        faults = _faults_of(op)
         self._run_to_its_end(replace(self._settings(op.place, HUB), mode=mode), faults)
         if self._includes_dots:  # for the hub hides them
             forgotten = copies - self._oracles.copies_on(HUB, op.place)

@@ -77,8 +77,8 @@ class Execution:
         """`fence` is None where nothing may be written on the hub. `recorded` tells the stamps that other nodes' states
         hold of a path on the hub. `origin` tells the hub from all others, `fresh` which of its stamps do not yet vouch
         for a content, as its clock is known by then, `noted` which links were noted in the node's directory since the
-        plan was made. `filemode` and `dirmode` are the bits of what arrives there, None:
-        as on the node, and as the hub makes directories."""
+        plan was made. `filemode` and `dirmode` are the bits of what arrives there, None: as on the node, and as the hub
+        makes directories."""
         self._load = Workload(decisions)
         self._folder = folder
         self._remote = remote
