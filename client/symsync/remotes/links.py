@@ -8,6 +8,7 @@ may come by FTP and others by SFTP. Who can make links makes real ones. Where so
 its directory has gone, somebody on the hub has put an end to the link, and the table forgets it.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -68,6 +69,7 @@ class LinkTable(Remote):
         """Whether the lock was taken since it was read, so that what is doubted can be forgotten."""
         self._fence: str | None = None
         """The folder in the lock that only its holder has: out of it, the table takes its place."""
+        self._numbers = itertools.count(1)
 
     def _load(self) -> dict[str, str]:
         data = self._remote.read(_PATH, limit=_LIMIT)
@@ -118,7 +120,8 @@ class LinkTable(Remote):
         has lost the lock must not undo what others have noted since."""
         table = msgpack.packb(self._links, unicode_errors="surrogateescape")
         if self._fence is not None:
-            new, _ = self._remote.stage(f"{self._fence}/{LINKS_FILE}", table)
+            # Each time under another name: a broken connection may have left a command that empties the last one.
+            new, _ = self._remote.stage(f"{self._fence}/{LINKS_FILE}{next(self._numbers)}", table)
             problem = self._remote.replace(new, _PATH)
         else:
             self._remote.write(_SPARE, table)
