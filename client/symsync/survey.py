@@ -444,6 +444,7 @@ class _Survey:
                 # its content tells it from an edit.
                 if not self._pairing.by_hub:
                     doubtful = journal.doubtful(doubtful, base)
+                doubtful += journal.shown_otherwise(there)
                 journal = journal.verified(doubtful, self._read_hub(doubtful))
             received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
             self._problems += _at(Side.HERE, failed)

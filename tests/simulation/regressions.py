@@ -880,6 +880,14 @@ _TEXTS = {
         world together 242 a sync | b sync crash 15
         b lose
     """,
+    "what an ended run had put was forgotten, for the hub showed its time by another zone by then": """
+        nodes=a
+        a write d/g 1
+        a sync power 20
+        hub zone -3600
+        a sync torn 22
+        a unpack d/g 7
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -50,6 +50,19 @@ class Journal:
         coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
         return [found for path, stamp in coming.items() if (found := _lies(there, path, stamp)) is not None]
 
+    def shown_otherwise(self, there: Scan) -> list[Found]:
+        """What lies on the hub in the places of puts with just their sizes, under other stamps: perhaps they were only
+        touched, or are shown in another time zone."""
+        lying = ((entry.there, there.entries.get(path)) for path, entry in self.puts.items())
+        return [
+            found
+            for stamp, found in lying
+            if found is not None
+            and found.kind is Kind.FILE
+            and (stamp.kind, stamp.size) == (Kind.FILE, found.stamp.size)
+            and not same(stamp, found.stamp)
+        ]
+
     def unless_others(self, contents: Mapping[str, bytes]) -> "Journal":
         """Without the puts in whose places others have put something else since, whose `contents` are known: by chance
         the stamps may be the same."""
@@ -68,7 +81,8 @@ class Journal:
         return [found for found in lying if found.path in before and same(before[found.path], found.stamp)]
 
     def verified(self, doubtful: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
-        """Without what only looks as if this run had brought it to the hub, for it holds something else."""
+        """Without what only looks as if this run had brought it to the hub, for it holds something else; the rest is
+        known by the stamps of now."""
         now = {found.path: found.stamp.unsettled() for found in doubtful}
         puts = {
             path: replace(entry, there=now.get(path, entry.there))
