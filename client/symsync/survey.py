@@ -279,7 +279,8 @@ class _Survey:
         kinds = {path: entry.kind for path, entry in here.entries.items()}
         if journal is not None:
             kinds.update((path, entry.there.kind) for path, entry in journal.puts.items())
-        for state in (own, *(file.state for file in self._others)):
+        # The hub's own counts also where this node's is older, for a backup came back.
+        for state in (own, self._pairing.hub_state, *(file.state for file in self._others)):
             if state is not None:
                 kinds.update((path, entry.there.kind) for path, entry in state.entries.items())
                 kinds.update((path, conflict.there.stamp.kind) for path, conflict in state.conflicts.items())

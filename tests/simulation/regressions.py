@@ -888,6 +888,14 @@ _TEXTS = {
         a sync torn 22
         a unpack d/g 7
     """,
+    "a file under a hidden name stayed on the hub unseen, for its node's backup did not know of it": """
+        nodes=a hides=yes
+        a sync
+        a backup
+        a unpack .f 2
+        a sync
+        a restore
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}
