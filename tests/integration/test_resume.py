@@ -23,10 +23,27 @@ ENOUGH = 16 << 20
 """Bytes that have come across when a transfer is ended."""
 SENT_TWICE = 8 << 20
 """How far a remote may go back to be certain."""
-SLOWLY = "8M"
-"""Bytes per second, so that a transfer has a middle."""
+HESITATES = 24 << 20
+"""Bytes after which a transfer all but stands still: however late its end comes, it is still in the middle."""
+LIMITED = "100M"
+"""Bytes per second: with any limit each block asks whether it may go."""
 
-_RUN = "import sys; from symsync.cli import main; sys.exit(main(sys.argv[1:]))"
+_RUN = f"""
+import sys, time
+from symsync.cli import main
+from symsync.remotes.throttle import Throttle
+
+moved = 0
+
+def hesitate(throttle, count):
+    global moved
+    moved += count
+    if moved > {HESITATES}:
+        time.sleep(1)
+
+Throttle.take = hesitate
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def parts_on_hub(fleet: Fleet) -> dict[str, int]:
@@ -79,7 +96,7 @@ ENDS = pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 @ENDS
 def test_an_upload_goes_on(pair: Fleet, end: signal.Signals) -> None:
     """The next run sends the rest, and a little twice at most."""
-    pair.configure("paris", bwlimit=SLOWLY)
+    pair.configure("paris", bwlimit=LIMITED)
     left = ended(pair["paris"], lambda: parts_on_hub(pair), end)
     pair.configure("paris")
     result = pair.sync("paris")
@@ -95,7 +112,7 @@ def test_an_upload_goes_on(pair: Fleet, end: signal.Signals) -> None:
 def test_a_download_goes_on(pair: Fleet, end: signal.Signals) -> None:
     """The next run receives exactly the rest."""
     pair.sync("paris")
-    pair.configure("oslo", bwlimit=SLOWLY)
+    pair.configure("oslo", bwlimit=LIMITED)
     left = ended(pair["oslo"], lambda: parts_on(pair["oslo"]), end)
     pair.configure("oslo")
     result = pair.sync("oslo")
@@ -107,7 +124,7 @@ def test_a_download_goes_on(pair: Fleet, end: signal.Signals) -> None:
 @pytest.mark.parametrize("make_hub", [BUNDLED], indirect=True)
 def test_a_changed_file_begins_anew(pair: Fleet) -> None:
     """What was sent of the former version is no part of the new one, and goes."""
-    pair.configure("paris", bwlimit=SLOWLY)
+    pair.configure("paris", bwlimit=LIMITED)
     ended(pair["paris"], lambda: parts_on_hub(pair), signal.SIGKILL)
     pair.configure("paris")
     pair["paris"].write("large", CONTENT[::-1])
@@ -119,7 +136,7 @@ def test_a_changed_file_begins_anew(pair: Fleet) -> None:
 @pytest.mark.parametrize("make_hub", [BUNDLED, BUNDLED_SFTP], indirect=True)
 def test_a_file_that_somebody_put_on_the_hub_goes_on(fleet: Fleet) -> None:
     """Nobody knows its digest; its stamp vouches for it, for it is an old one."""
-    fleet.join("paris", bwlimit=SLOWLY, mode="mirror")
+    fleet.join("paris", bwlimit=LIMITED, mode="mirror")
     fleet.hub.place.write("large", CONTENT)
     fleet.hub.place.set_time("large", 10**18)
     left = ended(fleet["paris"], lambda: parts_on(fleet["paris"]), signal.SIGKILL)
@@ -132,7 +149,7 @@ def test_a_file_that_somebody_put_on_the_hub_goes_on(fleet: Fleet) -> None:
 def test_what_was_received_and_is_not_the_beginning_is_received_anew(pair: Fleet) -> None:
     """The digest that other nodes know decides over what an ended run left."""
     pair.sync("paris")
-    pair.configure("oslo", bwlimit=SLOWLY)
+    pair.configure("oslo", bwlimit=LIMITED)
     left = ended(pair["oslo"], lambda: parts_on(pair["oslo"]), signal.SIGKILL)
     pair.configure("oslo")
     (part,) = parts_on(pair["oslo"])
