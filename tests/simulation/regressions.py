@@ -896,6 +896,15 @@ _TEXTS = {
         a sync
         a restore
     """,
+    "a run that had settled a conflict was ended before it took the copy away, which became a file": """
+        nodes=ab
+        hub write d/e 2
+        b write d/e 3
+        a write d/e/f 6
+        b sync
+        b drop-there 0
+        b sync power 10
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

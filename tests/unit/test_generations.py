@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from core_values import COPY_HERE, COPY_THERE, DIRECTORY, OPEN, digest, directory, entry, file, scan, stamp
-from symsync.core.compare import Base
+from symsync.core.compare import Base, Learnt, compare
+from symsync.core.conflicts import Names
 from symsync.core.generations import Ground, Journal, Standing, base_of, next_generation, resume, stand
+from symsync.core.modes import Action, Status
+from symsync.core.plan import Rules, plan
 from symsync.core.values import Found, Scan
 from symsync_protocol.state import ANCESTORS_KEPT, Conflict, Copy, Entry, Generation, Identity, PairState
 
@@ -312,6 +315,36 @@ def test_a_copy_that_the_hub_s_own_run_laid_is_known_by_its_content(content: str
 def test_a_conflict_that_an_ended_run_had_begun(here: Scan, there: Scan, expected: Base) -> None:
     """It is open where one of its copies lies; the other was never seen, so that its absence decides nothing."""
     assert expected == resume(BEFORE, Journal(b"g", conflicts={"f": OPEN}), here, there, {})
+
+
+@pytest.mark.parametrize("way", ["put", "get"])
+def test_copies_that_an_ended_run_had_not_taken_away(way: str) -> None:
+    """The conflict that it had settled is none any more; what is left of it goes as what the other side has removed."""
+    lying_here, lying_there = file("f", "new", 5), file("f", "new", 6)
+    agreed = {"puts" if way == "put" else "gets": {"f": AFTER}}
+    journal = Journal(b"g", **agreed)
+    open_one = Base(conflicts={"f": OPEN})
+    base = resume(open_one, journal, scan(lying_here, COPY_HERE), scan(lying_there, COPY_THERE), {"f": digest("new")})
+    assert {"f"} == base.entries.keys() - {"f.server", "f.pc"}
+    assert {} == base.conflicts
+    pairs = compare(base, scan(lying_here, COPY_HERE), scan(lying_there, COPY_THERE), Learnt())
+    actions = {
+        decision.path: decision.action for decision in plan(pairs, Rules(), Names("pc", "server", lambda _path: False))
+    }
+    assert {"f": Action.NOTHING, "f.pc": Action.REMOVE, "f.server": Action.REMOVE} == actions
+
+
+def test_a_copy_that_was_edited_since_its_conflict_was_settled_stays() -> None:
+    """It is a user's file: what the ended run itself had brought across of it counts first."""
+    edited = Found("f.server", replace(stamp("other", 9), inode=7))
+    journal = Journal(b"g", puts={"f": AFTER, "f.server": entry("other", 9, 9)})
+    base = resume(Base(conflicts={"f": OPEN}), journal, scan(edited), scan(file("f", "new", 6), edited), {})
+    assert entry("other", 9, 9) == base.entries["f.server"]
+    base = resume(
+        Base(conflicts={"f": OPEN}), Journal(b"g", puts={"f": AFTER}), scan(edited), scan(file("f", "new", 6)), {}
+    )
+    (pair,) = (pair for pair in compare(base, scan(edited), scan(), Learnt()) if pair.path == "f.server")
+    assert (Status.CHANGED, Status.DELETED) == (pair.here.status, pair.there.status)
 
 
 @pytest.mark.parametrize(

@@ -255,16 +255,17 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
             entries.pop(path, None)
             conflicts.pop(path, None)
         return replace(base, entries={**entries, **journal.puts}, conflicts={**conflicts, **journal.conflicts})
+    left: dict[str, Entry] = {}
     for path, entry in journal.puts.items():
         found = _lies(there, path, entry.there)
         if found is not None and found.target == entry.target:
             entries[path] = entry
-            conflicts.pop(path, None)
+            left |= _left(conflicts.pop(path, None), here, there)
     for path, entry in journal.gets.items():
         found = _lies(here, path, entry.here)
         if found is not None and digests.get(path) == entry.digest:
             entries[path] = replace(entry, here=found.stamp)
-            conflicts.pop(path, None)
+            left |= _left(conflicts.pop(path, None), here, there)
     for path, conflict in journal.conflicts.items():
         mine, theirs = _seen(conflict.copy_here, here), _seen(conflict.copy_there, there)
         if any(copy is not None and copy.stamp is not None for copy in (mine, theirs)):
@@ -273,7 +274,26 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
                 theirs = _or_as_before(theirs, old.copy_there, there)
             conflicts[path] = replace(conflict, copy_here=mine, copy_there=theirs)
             entries.pop(path, None)
-    return replace(base, entries=entries, conflicts=conflicts)
+    return replace(base, entries={**left, **entries}, conflicts=conflicts)
+
+
+def _left(settled: Conflict | None, here: Scan, there: Scan) -> dict[str, Entry]:
+    """The copies that an ended run, having settled their conflict, had yet to take away: as if both sides had had them
+    and the other had removed them. So they go as other files do, unless somebody has edited them."""
+    if settled is None:
+        return {}
+    mine, theirs = _remains(settled.copy_here, here), _remains(settled.copy_there, there)
+    return {**mine, **{path: entry.swapped() for path, entry in theirs.items()}}
+
+
+def _remains(copy: Copy | None, scan: Scan) -> dict[str, Entry]:
+    """A copy that lies on this side, as one that the other side has no more."""
+    found = scan.entries.get(copy.path) if copy is not None else None
+    if copy is None or copy.stamp is None or found is None or found.kind is not copy.stamp.kind:
+        return {}
+    if found.target is not None and link_digest(found.target) != copy.digest:
+        return {}
+    return {copy.path: Entry(copy.stamp, copy.stamp.unsettled(), copy.digest, found.target)}
 
 
 def _lies(scan: Scan, path: str, stamp: Stamp) -> Found | None:
