@@ -476,6 +476,20 @@ MUTATIONS: dict[str, Mutation] = {
             hub restore
         """,
     ),
+    "settled-copies": Mutation(
+        "the copies of a conflict that an ended run had settled go with it",
+        {"symsync.core.generations._left": lambda *_: {}},
+        "resurrected",
+        """
+            nodes=ab
+            hub write d/e 2
+            b write d/e 3
+            a write d/e/f 6
+            b sync
+            b drop-there 0
+            b sync power 10
+        """,
+    ),
     "view-taken-back": Mutation(
         "a view taken back from the hub counts only for files whose content is the recorded one",
         {"symsync.core.generations._again": _taken_at_its_word},
