@@ -434,6 +434,26 @@ class TestData:
         extended, plain = ("EPRT", "PORT") if active else ("EPSV", "PASV")
         assert {extended, plain} & used == ({extended, plain} if without else {extended})
 
+    @pytest.mark.parametrize(("offered", "asked"), [("aab", 3), ("aaaaa", 5), ("ab", 2)])
+    def test_the_port_of_a_refused_transfer(self, root: Path, tmp_path: Path, offered: str, asked: int) -> None:
+        """It is not used for the next one, where a proxy may just be bringing the first one's connection; a server
+        that has no other may."""
+        (root / "f").write_bytes(b"x")
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            ports = {"a": one.getsockname()[1], "b": other.getsockname()[1]}
+        following = iter(offered)
+
+        class Offers(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
+            def ftp_EPSV(self, line: str) -> None:  # noqa: N802  # pyftpdlib's naming
+                self.passive_ports = [ports[next(following)]]
+                super().ftp_EPSV(line)
+
+        with running(root, handler=Offers) as server, FtpRemote.open(server.location(connections=1)) as remote:
+            [(_job, problem)] = remote.fetch([Fetch("gone", tmp_path / "target")])
+            assert Reason.ABSENT is problem.reason
+            assert b"x" == remote.read("f")
+            assert asked == server.commands.count("EPSV")
+
     def test_no_rest(self, root: Path, tmp_path: Path) -> None:
         """Where a transfer can't begin in the middle, all is fetched again, and the file is whole."""
         (root / "f").write_bytes(b"0123456789")

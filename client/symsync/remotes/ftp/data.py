@@ -22,6 +22,9 @@ them can't block on a server that refused and does not read."""
 _NO_SECURE_DATA = (425, 522)
 """With which servers refuse a data connection whose TLS session is not the one of the control connection."""
 
+_ANOTHER_PORT = 3
+"""How often another port is asked for, where that of a refused transfer is offered again; some servers have but one."""
+
 _NOOP_DONE = (200, 250)
 """Codes with which servers answer NOOP, none of which ends a transfer that was cut off."""
 
@@ -110,6 +113,11 @@ class DataConnections:
         if port is None and self._listener is None:
             self.prepared(control.ask(self.command()))
             port, self._port = self._port, None
+        for _ in range(_ANOTHER_PORT):
+            if port is None or self._transfer is None or port != self._transfer.refused_at:
+                break
+            self.prepared(control.ask(self.command()))
+            port, self._port = self._port, None
         control.send(*before, command)
         self._transfer = transfer = Transfer(self._harbour)
         try:
@@ -169,10 +177,14 @@ class Transfer:
     def __init__(self, harbour: Harbour) -> None:
         self._harbour = harbour
         self._sock: socket.socket | None = None
+        self._port: int | None = None
         self._closing: Reply | None = None
         self._started = False
         self.before: list[Reply] = []
         """The replies to the commands that went out before its own."""
+        self.refused_at: int | None = None
+        """The port where the server, refusing, left our connection unanswered. A proxy in between (Docker's) may bring
+        that one to whatever listens there next, and the next transfer's would wait for ever."""
 
     def connect(
         self, connector: Callable[[int | None, Callable[[], None]], socket.socket], port: int | None, before: int
@@ -186,6 +198,7 @@ class Transfer:
 
         try:
             sock = connector(port, hear)
+            self._port = port
             try:
                 if harbour.encryption is not None:
                     sock = harbour.encryption.wrap_data(sock, harbour.control, harbour.timeout)
@@ -223,6 +236,7 @@ class Transfer:
         """The server's last word on this transfer. Closed only now: what the server sent and nobody read (TLS tickets)
         would make close() a reset."""
         self._closing = reply
+        self.refused_at = self._port if reply.refused and not self._started else None
         self._close()
         self._without_tls13(reply.code in _NO_SECURE_DATA)
 
@@ -267,7 +281,9 @@ class Transfer:
                 sock.shutdown(socket.SHUT_WR)
         while self._closing is None:
             reply = self._harbour.control.reply()
-            if not reply.preliminary:
+            if reply.preliminary:
+                self._started = True
+            else:
                 self._end(reply)
         return self._closing
 
