@@ -29,19 +29,18 @@ LIMITED = "100M"
 """Bytes per second: with any limit each block asks whether it may go."""
 
 _RUN = f"""
-import sys, time
+import sys
 from symsync.cli import main
 from symsync.remotes.throttle import Throttle
 
-moved = 0
+book, moved = Throttle.book, 0
 
 def hesitate(throttle, count):
     global moved
     moved += count
-    if moved > {HESITATES}:
-        time.sleep(1)
+    return book(throttle, count if moved <= {HESITATES} else 1000 * count)
 
-Throttle.take = hesitate
+Throttle.book = hesitate
 sys.exit(main(sys.argv[1:]))
 """
 

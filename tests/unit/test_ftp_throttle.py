@@ -51,3 +51,14 @@ def test_blocks_go_with_the_rate() -> None:
         Throttle(10).block,
         Throttle(10**9).block,
     )
+
+
+def test_who_does_not_sleep() -> None:
+    """It is told when more may go, and that its bytes count for all who come later."""
+    clock = Clock()
+    throttle = Throttle(1000, clock, clock.sleep)
+    assert (0.0, 0.0) == (throttle.due(), throttle.book(2000))
+    assert 2.0 == throttle.due()
+    clock.now += 0.5
+    assert (1.5, 1.5, 2.5) == (throttle.due(), throttle.book(1000), throttle.due())
+    assert (0.0, 0.0) == (Throttle(None).due(), Throttle(None).book(10**9))

@@ -236,16 +236,39 @@ def test_window_of_names(ends: tuple[Line, Peer]) -> None:
     ("asking", "waits"), [(wire.readdir(b"h"), False), (wire.read(b"h", 0, 9), True), (wire.write(b"h", 0, b"x"), True)]
 )
 def test_only_content_is_throttled(asking: wire.Request, waits: bool) -> None:
-    """A limit is one of content: listings go on as fast as they come."""
+    """A limit is one of content: listings go on as fast as they come, and pass content that waits."""
     near, far = socket.socketpair()
-    waited: list[float] = []
+    now = 100.0
     with near, far:
-        line, peer = Line(Channel(near), "hub", 5.0, Throttle(1, sleep=waited.append)), Peer(far, near)
+        line, peer = Line(Channel(near), "hub", 5.0, Throttle(1, lambda: now)), Peer(far, near)
         for _ in range(2):
             line.start(line.ask(asking), lambda _task: None)
-            assert asking.op == peer.request()[0]
+        line.start(look(line), lambda _task: None)
+        expected = [asking.op, wire.Op.LSTAT, asking.op] if waits else [asking.op, asking.op, wire.Op.LSTAT]
+        assert expected[:2] == [peer.request()[0] for _ in range(2)]
+        now = 200.0
+        line.run(nothing())
+        assert expected[2] == peer.request()[0]
         line.close()
-    assert waits == bool(waited)
+
+
+def test_a_limit_keeps_nobody_from_an_end() -> None:
+    """Who waits for a limit is cancelled, and the line closed, at once (Ctrl-C)."""
+    near, far = socket.socketpair()
+    ended: list[Task[None]] = []
+
+    async def write(line: Line) -> None:
+        for at in range(100):
+            await line.post(wire.write(b"h", at, b"x"))
+
+    with near, far:
+        line, peer = Line(Channel(near), "hub", 5.0, Throttle(1, lambda: 100.0)), Peer(far, near)
+        line.start(write(line), ended.append)
+        assert wire.Op.WRITE == peer.request()[0]
+        line.close()
+        (task,) = ended
+        with pytest.raises(ConnectionLost):
+            _ = task.result
 
 
 def test_window_of_content(ends: tuple[Line, Peer]) -> None:

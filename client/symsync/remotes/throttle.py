@@ -35,13 +35,25 @@ class Throttle:
         if rate is not None:
             self.block = max(_SMALLEST_BLOCK, min(LARGEST_BLOCK, rate // _BLOCKS_PER_SECOND))
 
-    def take(self, count: int) -> None:
-        """Wait until `count` bytes may go. Whoever comes later waits for those who came before."""
+    def due(self) -> float:
+        """The seconds until more bytes may go."""
         if self._rate is None:
-            return
+            return 0.0
         with self._lock:
-            start = max(self._clock(), self._free_at)
+            return max(0.0, self._free_at - self._clock())
+
+    def book(self, count: int) -> float:
+        """Count `count` bytes as gone. In so many seconds from now they may; whoever comes later comes after them."""
+        if self._rate is None:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            start = max(now, self._free_at)
             self._free_at = start + count / self._rate
-            wait = start - self._clock()
+            return start - now
+
+    def take(self, count: int) -> None:
+        """Wait until `count` bytes may go."""
+        wait = self.book(count)
         if wait > 0:
             self._sleep(wait)

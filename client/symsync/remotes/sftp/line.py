@@ -84,6 +84,15 @@ class _Room:
         yield self
 
 
+class _Turn:
+    """Awaited where the limit on bytes per second lets nothing go yet, until it does."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator["_Turn", None, None]:
+        yield self
+
+
 Work = Coroutine[Any, None, R]
 """What a task does."""
 
@@ -141,6 +150,7 @@ class Line:
         self._under_way: dict[int, Pending] = {}
         self._content_under_way = 0
         self._wishes: deque[tuple[_Room, Task[Any]]] = deque()
+        self._slowed: deque[Task[Any]] = deque()
         self._number = 0
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -201,6 +211,11 @@ class Line:
 
     async def post(self, request: wire.Request) -> Pending:
         """Send a request as soon as there is room for it; its reply is to be awaited, or left to itself."""
+        if self._throttle is not None and request.op in (wire.Op.READ, wire.Op.WRITE):
+            # Not by sleeping: this thread has others to see to, Ctrl-C above all.
+            if self._lost is None and (self._slowed or self._throttle.due() > 0):
+                await _Turn()
+            self._throttle.book(request.cost)
         if self._lost is None and (self._wishes or not self._has_room(request.cost)):
             await _Room(request.cost)
         return self._send(request)
@@ -222,9 +237,6 @@ class Line:
     def _send(self, request: wire.Request) -> Pending:
         if self._lost is not None:
             raise self._lost
-        if self._throttle is not None and request.op in (wire.Op.READ, wire.Op.WRITE):
-            self._flush()
-            self._throttle.take(request.cost)
         if not self._under_way:
             self._heard = time.monotonic()
         self._number = (self._number + 1) & 0xFFFFFFFF
@@ -260,10 +272,12 @@ class Line:
 
     def _turn(self, selector: selectors.BaseSelector) -> None:
         """Wait until something comes in, and go on with whoever waited for it."""
-        patience = None
+        waits = []
         if self._under_way:
-            patience = max(0.0, self._heard + self._timeout - time.monotonic())
-        ready = {key.fileobj for key, _events in selector.select(patience)}
+            waits.append(max(0.0, self._heard + self._timeout - time.monotonic()))
+        if self._slowed and self._throttle is not None:
+            waits.append(self._throttle.due())
+        ready = {key.fileobj for key, _events in selector.select(min(waits, default=None))}
         if self._channel in ready:
             self._heard = time.monotonic()
             self._receive()
@@ -274,6 +288,8 @@ class Line:
                 self._bell.recv(_RECEIVE)
                 self._rung = False
             self._take_orders()
+        while self._slowed and self._throttle is not None and self._throttle.due() <= 0:
+            self._step(self._slowed.popleft())
         self._flush()
 
     def _take_orders(self) -> None:
@@ -362,6 +378,8 @@ class Line:
         else:
             if isinstance(wish, Pending):
                 wish.waiting = task
+            elif isinstance(wish, _Turn):
+                self._slowed.append(task)
             else:
                 self._wishes.append((wish, task))
 
