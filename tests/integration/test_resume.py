@@ -38,7 +38,7 @@ book, moved = Throttle.book, 0
 def hesitate(throttle, count):
     global moved
     moved += count
-    return book(throttle, count if moved <= {HESITATES} else 1000 * count)
+    return book(throttle, count if moved <= {HESITATES} else 400 * count)
 
 Throttle.book = hesitate
 sys.exit(main(sys.argv[1:]))
