@@ -29,8 +29,8 @@ _BLOCK = 64 * 1024
 _ENDLESS = 1 << 30
 """Commands that never pass."""
 
-_ANSWER_SECONDS = 10.0
-"""How long a server has for commands that come late."""
+_ANSWER_SECONDS = 2.0
+"""How long a server has for commands that come late; it answers none that waits for a data connection."""
 _PASSIVE = re.compile(rb"227 [^(]*\((?:\d+,){4}(\d+),(\d+)\)")
 _EXTENDED = re.compile(rb"229 [^(]*\(\|\|\|(\d+)\|\)")
 _FINAL = re.compile(rb"[2-5]\d\d(?: |\r?\n)")
