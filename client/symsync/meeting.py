@@ -146,7 +146,8 @@ class _Pairer:
             return self.pair()  # the hub, running itself, has met this node in this very moment
         known_here = self._unless_damaged(self._nodes.identity)
         here = self._own_identity(known_here, place, local)
-        met = self._nodes.met(there.name)
+        own = self._nodes.journal(there.name)
+        met = _as_recorded(self._nodes.met(there.name), own, local, hub)
         self._hubs = HubStore(self._remote, appends=met.appends, folder=folder)
         left = local is not None and met.local == local.generation.id
         unnamed = left and not met.hub  # then the id that the state gives it is this node's own invention
@@ -157,7 +158,7 @@ class _Pairer:
         if hub is not None and met.hub != hub.id:
             met = replace(met, hub=hub.id) if unnamed else Met(hub.id)
         hub_file, hub_view, announced = self._hub_view(folder, there, met, local)
-        theirs, own = self._ended_there(folder, node_file, hub_view), self._nodes.journal(there.name)
+        theirs = self._ended_there(folder, node_file, hub_view)
         if own is not None and local is not None and local.generation.number >= own.number:
             own = None  # the hub, running itself, has picked it up, and perhaps gone on since
         recovered = own is not None and hub_view is not None and hub_view.generation.id == own.generation
@@ -168,6 +169,8 @@ class _Pairer:
             theirs = None  # it tells nothing more, and this node may have gone on since
         journal = theirs or own
         pending = own.generation if own and recovered else journal.generation if journal else None
+        if not recovered and hub_view is not None and self._ran_alone(here, local, hub_view):
+            pending = hub_view.generation.id
         here, moved = self._check_node(here, place, local, hub_view)
         hub_state = hub_view
         met, tracked = self._tracked(met, local, hub_file, hub_view, pending)
@@ -196,7 +199,7 @@ class _Pairer:
         if settings.symsync:
             remote = LinkTable(remote, exists=folder.has_links)
         shown = theirs is not None or (announced is not None and announced.generation.id == pending)
-        hidden = self._hub_keeps_state() and not shown
+        hidden = self._hub_keeps_state() and not shown and not (own is not None and own.silent and hub is not None)
         if hidden or ground.standing not in (Standing.FIRST, Standing.NORMAL):
             journal = None
         return Pairing(
@@ -389,6 +392,14 @@ class _Pairer:
         journal = self._hubs.journal(name) if left != {None} else None
         return journal if journal is not None and journal.generation in left else None
 
+    def _ran_alone(self, here: Identity, local: PairState | None, hub_view: PairState) -> bool:
+        """Whether the hub's later state is of runs that it made itself, with this directory as its hub, in a mode that
+        records nothing here: it remembers which generation it left here."""
+        if not self._hub_keeps_state() or local is None or not hub_view.descends_from(local.generation):
+            return False
+        met = self._hubs.met(self._settings.node)
+        return (met.hub, met.generation, met.local) == (here.id, local.generation.id, hub_view.generation.id)
+
     def _tracked(
         self,
         met: Met,
@@ -482,6 +493,18 @@ class _Pairer:
                 self._audience.note("this node's state is taken back from the hub")
             case Standing.FIRST | Standing.NORMAL:
                 pass
+
+
+def _as_recorded(met: Met, own: Journal | None, local: PairState | None, hub: Identity | None) -> Met:
+    """What is remembered, as a run would have left it that records nothing on the hub, and was ended when it had
+    recorded itself here."""
+    if own is None or local is None or not own.silent or own.generation != local.generation.id:
+        return met
+    before = local.ancestors[0] if local.ancestors else b""
+    if met.local != before:
+        return met
+    known = hub.id if hub is not None and local.there.id == hub.id else met.hub
+    return replace(met, hub=met.hub or known, local=own.generation)
 
 
 def _is_as_left(met: Met, file: Recorded | None, hub_view: PairState | None) -> bool:

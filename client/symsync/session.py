@@ -297,7 +297,7 @@ class _Session:
             before = pairing.ground.state
             base = Base(before.entries, before.conflicts) if before is not None else Base()
             # As the other one's journal tells of its run only as long as nothing of it is recorded.
-            self._nodes.begin(pairing.there.name, state, _came_to(base, state))
+            self._begin(pairing.there.name, state, _came_to(base, state))
             own.verify()
             self._record(pairing, self._hub_store(pairing), fence, state, pairing.hub_file, view.met)
 
@@ -341,7 +341,7 @@ class _Session:
             node_file = self._nodes.announce(hub, pairing.node_file, Intent(generation, (), copies))
             pairing = replace(pairing, node_file=node_file, node_shape=self._nodes.shape(hub))
         state = self._state(pairing, generation)
-        self._nodes.begin(hub, state, execution.journal(generation.id))
+        self._begin(hub, state, execution.journal(generation.id))
         execution.apply([announced] if announced is not None else [])
         outcomes = execution.outcomes
         offset = _clock_offset(store, pairing)
@@ -350,12 +350,15 @@ class _Session:
         if fence is not None:
             fence.settle(keep_trash=self._settings.trash.keep)
         # Only now, for until then what was removed may be put back by whoever finds this run ended.
-        self._nodes.begin(hub, state, _came_to(view.base, state))
+        self._begin(hub, state, _came_to(view.base, state))
         own.verify()
         pruned = int(time.time()) if self._prunes(view, fence) else view.met.pruned
         met = replace(view.met, clock_offset_ns=offset, appends=store.appends, pruned=pruned)
         self._record(pairing, store, fence, state, file, met)
         return agreement, outcomes
+
+    def _begin(self, hub: str, state: PairState, journal: Journal) -> None:
+        self._nodes.begin(hub, state, replace(journal, silent=not self._records_on_hub))
 
     def _hub_store(self, pairing: Pairing) -> HubStore:
         """The hub's states; once a day it is tried again whether the hub can append by now."""
@@ -385,8 +388,8 @@ class _Session:
             met = replace(met, hub=pairing.there.id, own=file, generation=token, local=token)
         if not self._nodes.save(hub, pairing.node_file if normal else None, state, pairing.node_shape):
             raise LockLostError("in this directory")
-        self._nodes.end(hub)
         self._nodes.remember(hub, met)
+        self._nodes.end(hub)
         self._remember_address(pairing)
 
     def _remember_address(self, pairing: Pairing) -> None:
@@ -451,8 +454,7 @@ class _Session:
     def _tidy(self, view: View, fence: Fence | None) -> None:
         trash = self._settings.trash
         if not trash.keep:
-            self._folder.finish(None)
-            return
+            self._folder.finish(None)  # what ended runs left stays for its time
         sizes = {Side.HERE: _size(view.here), Side.THERE: _size(view.there)}
         limits = {
             side: trash.size if trash.size is not None else int(n * trash.percent / 100) for side, n in sizes.items()

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from symsync.core.compare import Base, Known, Learnt, compare, questions
 from symsync.core.conflicts import Names
-from symsync.core.generations import Standing, base_of, resume
-from symsync.core.modes import Status
+from symsync.core.generations import Journal, Standing, base_of, resume
+from symsync.core.modes import Status, writes
 from symsync.core.plan import Rules as PlanRules
 from symsync.core.plan import newer_side, one_way, plan
 from symsync.core.steps import Decision, Pair
 from symsync.core.values import Found, Listing, Problem, Reason, Scan, Side
 from symsync.events import Audience, Phase
+from symsync.fence import DISPLACED
 from symsync.folder import Folder
 from symsync.local_files import CLOCK_STEP_NS
 from symsync.meeting import Pairing
@@ -25,7 +26,7 @@ from symsync.rules import Links, Rules
 from symsync.settings import ConflictRule, Settings
 from symsync.statestore import HubStore, Met, NodeStore, Other, StateFolder, announced, refreshed
 from symsync_protocol.errors import HubRefused, StateDamaged, Stopped
-from symsync_protocol.names import IGNORE_FILE, ancestors, basename, same_name
+from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, ancestors, basename, same_name
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import PairState, link_digest
 from symsync_protocol.statefile import StateFile
@@ -308,7 +309,22 @@ class _Survey:
         now = self._remote.stat(asked) if asked else []
         hidden = [path for path, entry in zip(asked, now, strict=True) if entry is not None]
         self._problems += [Problem(path, Reason.CUT, "on the hub, but not in its listing: left") for path in hidden]
+        aside = self._displaced(missing.difference(hidden))
+        self._problems += [Problem(path, Reason.CHANGED, "another node is about to replace it: left") for path in aside]
+        hidden += aside
         return replace(there, unknown=there.unknown.union(hidden)) if hidden else there
+
+    def _displaced(self, missing: Iterable[str]) -> list[str]:
+        """What a run has only moved aside that is at work on the hub, or has died there: who writes nothing there waits
+        for no lock, and would take it for removed."""
+        paths = sorted(missing)
+        if not paths or writes(self._settings.mode)[1]:
+            return []
+        (lock,) = self._remote.listings([LOCK_DIR])
+        runs = [entry.path for entry in lock.entries if entry.kind is Kind.DIRECTORY]
+        kept = [(path, f"{run}/{DISPLACED}/{path}") for run in runs for path in paths]
+        found = self._remote.stat([place for _, place in kept]) if kept else []
+        return [path for (path, _), entry in zip(kept, found, strict=True) if entry is not None]
 
     def _recorded(self, path: str) -> list[Stamp]:
         """The stamps that other nodes' states hold of a path on the hub."""
@@ -440,16 +456,21 @@ class _Survey:
         if journal is not None:
             journal = journal.unless_others({path: other.digest for path, other in known.items()})
             if not journal.acted:
+                there = self._asked_for(journal, base, there)
                 doubtful = journal.lying(there)
                 # A node's puts bear times like no other's. What the hub's own run received has that of its source: only
                 # its content tells it from an edit.
                 if not self._pairing.by_hub:
-                    doubtful = journal.doubtful(doubtful, base)
+                    ended = {path for file in self._others if file.intent is not None for path in file.intent.paths}
+                    ended |= {path for path in journal.puts if any(not s.settled for s in self._recorded(path))}
+                    doubtful = journal.doubtful(doubtful, base, ended)
                 doubtful += journal.shown_otherwise(there)
                 journal = journal.verified(doubtful, self._read_hub(doubtful))
-            received, failed = self._folder.digests(here.entries[path] for path in journal.gets if path in here.entries)
+            laid = (conflict.copy_here for conflict in journal.conflicts.values())
+            brought = [*journal.gets, *(copy.path for copy in laid if copy is not None)]
+            received, failed = self._folder.digests(here.entries[path] for path in brought if path in here.entries)
             self._problems += _at(Side.HERE, failed)
-            base = resume(base, journal, here, there, received)
+            base = resume(base, journal, here, there, received, one_way=one_way(self._settings.mode))
         # A one-way mode settles by its direction what was lost, and what is excluded does not come back.
         settled = one_way(self._settings.mode)
         back = {p: c for p, c in base.lost.items() if not (settled or rules.excludes_wholly(p, directory=False))}
@@ -461,6 +482,17 @@ class _Survey:
             if not rules.excludes_wholly(path, directory=entry.here.kind is Kind.DIRECTORY)
         }
         return base if len(kept) == len(base.entries) else replace(base, entries=kept)
+
+    def _asked_for(self, journal: Journal, base: Base, there: Scan) -> Scan:
+        """What an ended run may have brought to the hub, or was to take away there, is asked for where no listing shows
+        it: it would count as never brought, and what is left of it as somebody's file."""
+        conflicts = [*journal.conflicts.values(), *base.conflicts.values()]
+        copies = (conflict.copy_there for conflict in conflicts)
+        paths = {*journal.puts, *(copy.path for copy in copies if copy is not None)} - there.entries.keys()
+        asked = sorted(paths)
+        now = self._remote.stat(asked) if asked else []
+        found = {entry.path: entry for entry in now if isinstance(entry, Found)}
+        return replace(there, entries={**there.entries, **found}) if found else there
 
     def _read_hub(self, wanted: list[Found]) -> dict[str, bytes]:
         """The digests of files on the hub, by reading them."""

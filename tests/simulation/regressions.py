@@ -905,6 +905,59 @@ _TEXTS = {
         b drop-there 0
         b sync power 10
     """,
+    "what an ended run in mode mirror had received was unknown to the next run": """
+        nodes=a
+        a write g 9
+        a sync
+        hub write f 1
+        a mirror crash 7
+        a write f 3
+        a sync
+    """,
+    "a mirror's run was ended before it had noted what it left, and a backup seemed to have come back": """
+        nodes=a
+        hub write g 9
+        a sync
+        hub write f 1
+        a mirror
+        hub write h 2
+        a mirror crash 8
+        a delete g
+        a sync
+    """,
+    "the hub seemed to have lost its identity, for a node's first run, as a mirror, had been ended": """
+        nodes=a
+        hub write f 1
+        a mirror crash 8
+        a write f 3
+        a sync
+    """,
+    "what a mirror had recorded of a hub seemed to be a backup to the hub's own run": """
+        nodes=a disk=yes
+        hub write f 1
+        hub write g 2
+        a sync
+        hub write g 3
+        a mirror
+        a delete f
+        a swap
+    """,
+    "a put that had not taken place was taken for done, for another's was still in the same minute": """
+        nodes=ab tick=60000 times=no
+        a write f 1
+        a sync crash 17
+        b write f 4
+        b sync
+    """,
+    "a put that had not taken place was taken for done, for another's ended run had put one like it": """
+        nodes=ab
+        a sync
+        b sync
+        a unpack f 1
+        a sync crash 9
+        b unpack f 4
+        b sync crash 36
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

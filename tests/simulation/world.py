@@ -377,14 +377,22 @@ class World(Audience):
     def _one_way(self, op: Op) -> None:
         """A run that makes one side like the other, and writes nothing on the one that is its source."""
         mode = Mode(op.verb)
-        self.ledger.disaster = self.ledger.overridden = True
+        self.ledger.overridden = True
+        self.ledger.deleted.clear()  # what comes back by it was asked for
+        with self.places[HUB].remote() as remote:
+            self.ledger.disaster |= HubStore(remote).identity() is None  # whose next run meets it for the first time
         before, copies = self._everything(), self._oracles.copies_on(HUB, op.place)
         faults = _faults_of(op)
         self._run_to_its_end(replace(self._settings(op.place, HUB), mode=mode), faults)
         if self._includes_dots:  # for the hub hides them
             forgotten = copies - self._oracles.copies_on(HUB, op.place)
             self.ledger.unseen.update(path for path in forgotten if any(up.startswith(".") for up in path.split("/")))
-        self._oracles.source_untouched(op.place, mode, before, self._everything())
+        after = self._everything()
+        self._oracles.source_untouched(op.place, mode, before, after)
+        for place in before:
+            old, new = visible(before[place]), visible(after[place])
+            # Perhaps an older version in the place of a newer one: which is which can't be told any more.
+            self.ledger.reused.update(new[p].content for p in old.keys() & new.keys() if old[p] != new[p])
 
     def sync(self, node: str, hub: str, faults: Faults | None = None, *, swapped: bool = False) -> Result | None:
         """One run of a node, or (`swapped`) of the hub with it; None where the fault that was to happen ended it."""
@@ -468,12 +476,12 @@ class World(Audience):
             return set()
         with self.places[hub].remote() as remote:
             file = HubStore(remote).load(node)
-        return {*journal.puts, *(file.intent.paths if file and file.intent else ())}
+        return {*journal.puts, *journal.gets, *(file.intent.paths if file and file.intent else ())}
 
     def _run(self, settings: Settings) -> Result:
         """As a person runs it, who does what the message says where he had to expect it."""
         self.runs += 1
-        may_stop = self.ledger.disaster or settings.maxdelete.count == 0
+        may_stop = self.ledger.disaster or self.ledger.overridden or settings.maxdelete.count == 0
         before = self._everything() if may_stop else {}
         try:
             return session.run(settings, self)

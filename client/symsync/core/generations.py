@@ -4,7 +4,7 @@ Both sides keep the same agreement. After a crash, a restored backup or a lost d
 claims less is believed, and less is done: DESIGN.md ("Generations"), attacked with random models.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -31,6 +31,8 @@ class Journal:
     """Whether everything was done, and only the record was missing: then `puts` and `conflicts` are what it came to."""
     gone: frozenset[str] = frozenset()
     """Then these are the paths of which the state would say nothing any more."""
+    silent: bool = False
+    """Whether its run announces and records nothing on the hub, as its mode has it."""
     number: int = 0
     """That generation's number, in a journal that was read: where a state has as high a one, it was recorded since."""
 
@@ -53,7 +55,10 @@ class Journal:
     def shown_otherwise(self, there: Scan) -> list[Found]:
         """What lies on the hub in the places of puts with just their sizes, under other stamps: perhaps they were only
         touched, or are shown in another time zone."""
-        lying = ((entry.there, there.entries.get(path)) for path, entry in self.puts.items())
+        copies = (conflict.copy_there for conflict in self.conflicts.values())
+        coming = {path: entry.there for path, entry in self.puts.items()}
+        coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
+        lying = ((stamp, there.entries.get(path)) for path, stamp in coming.items())
         return [
             found
             for stamp, found in lying
@@ -71,14 +76,23 @@ class Journal:
         puts = {path: entry for path, entry in self.puts.items() if contents.get(path, entry.digest) == entry.digest}
         return replace(self, puts=puts)
 
-    def doubtful(self, lying: Iterable[Found], base: Base) -> list[Found]:
-        """What of this may as well be the version that was to be replaced: that looked just so."""
+    def doubtful(self, lying: Iterable[Found], base: Base, others: Collection[str] = ()) -> list[Found]:
+        """What of this may as well be something else: the version that was to be replaced, which looked just so, or
+        what another node has put there. Of that nobody's state tells for certain as long as the stamp is unsettled, or
+        as the other's run was ended, too: `others` are the paths that such runs announced."""
         before = {path: entry.there for path, entry in base.entries.items()}
         for path, conflict in base.conflicts.items():
             before[path] = conflict.there.stamp
             if conflict.copy_there is not None and conflict.copy_there.stamp is not None:
                 before[conflict.copy_there.path] = conflict.copy_there.stamp
-        return [found for found in lying if found.path in before and same(before[found.path], found.stamp)]
+        unsettled = {path for path, entry in self.puts.items() if not entry.there.settled}
+        return [
+            found
+            for found in lying
+            if found.path in unsettled
+            or found.path in others
+            or (found.path in before and same(before[found.path], found.stamp))
+        ]
 
     def verified(self, doubtful: Iterable[Found], digests: Mapping[str, bytes]) -> "Journal":
         """Without what only looks as if this run had brought it to the hub, for it holds something else; the rest is
@@ -240,10 +254,13 @@ def _later(recorded: Stamp, found: Found | None) -> bool:
     return before is not None and now is not None and now > before
 
 
-def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mapping[str, bytes]) -> Base:
+def resume(
+    base: Base, journal: Journal, here: Scan, there: Scan, digests: Mapping[str, bytes], *, one_way: bool = False
+) -> Base:
     """What an ended run had done already counts as agreed, so that no later edit turns it into a conflict.
 
-    `digests` are those of the local files that the run may have received.
+    `digests` are those of the local files that the run may have received. `one_way`: a conflict that it had settled is
+    still open, for the mode settles it by its direction, and takes the copies away, which would else be files to it.
     """
     entries, conflicts = dict(base.entries), dict(base.conflicts)
     if journal.acted:
@@ -257,17 +274,21 @@ def resume(base: Base, journal: Journal, here: Scan, there: Scan, digests: Mappi
         return replace(base, entries={**entries, **journal.puts}, conflicts={**conflicts, **journal.conflicts})
     left: dict[str, Entry] = {}
     for path, entry in journal.puts.items():
+        if one_way and path in conflicts:
+            continue
         found = _lies(there, path, entry.there)
         if found is not None and found.target == entry.target:
             entries[path] = entry
             left |= _left(conflicts.pop(path, None), here, there)
     for path, entry in journal.gets.items():
+        if one_way and path in conflicts:
+            continue
         found = _lies(here, path, entry.here)
         if found is not None and digests.get(path) == entry.digest:
             entries[path] = replace(entry, here=found.stamp)
             left |= _left(conflicts.pop(path, None), here, there)
     for path, conflict in journal.conflicts.items():
-        mine, theirs = _seen(conflict.copy_here, here), _seen(conflict.copy_there, there)
+        mine, theirs = _seen(conflict.copy_here, here, digests), _seen(conflict.copy_there, there)
         if any(copy is not None and copy.stamp is not None for copy in (mine, theirs)):
             if (old := conflicts.get(path)) is not None:
                 mine = _or_as_before(mine, old.copy_here, here)
@@ -301,11 +322,13 @@ def _lies(scan: Scan, path: str, stamp: Stamp) -> Found | None:
     return found if found is not None and same(stamp, found.stamp) else None
 
 
-def _seen(copy: Copy | None, scan: Scan) -> Copy | None:
+def _seen(copy: Copy | None, scan: Scan, digests: Mapping[str, bytes] | None = None) -> Copy | None:
     """A copy that was about to be made: seen where it lies there, else still only announced."""
     if copy is None or copy.stamp is None:
         return copy
     found = _lies(scan, copy.path, copy.stamp)
+    if found is None and digests is not None and digests.get(copy.path) == copy.digest:
+        found = scan.entries[copy.path]
     if found is None or (found.target is not None and link_digest(found.target) != copy.digest):
         return replace(copy, stamp=None)
     return replace(copy, stamp=replace(found.stamp, settled=copy.stamp.settled))

@@ -355,6 +355,10 @@ class Execution:
         for work in self._load.works:
             decision = work.decision
             for step in decision.steps:
+                if isinstance(step, Move) and work.open(step):
+                    if (entry := _moved(decision, step)) is not None:
+                        puts[step.path] = entry
+                    continue
                 coming = self._coming(step) if isinstance(step, Transfer) and work.open(step) else None
                 if not isinstance(step, Transfer) or coming is None:
                     continue
@@ -494,6 +498,15 @@ def _part_name(step: Transfer, origin: str, fresh: Fresh) -> str | None:
 def _is_whole(step: Transfer, size: int) -> bool:
     """Whether as many bytes arrived as the plan saw: a server may report success for half a file."""
     return size == step.source.stamp.size
+
+
+def _moved(decision: Decision, step: Move) -> Entry | None:
+    """What the state will say of a file that is renamed on the hub, as it was here; None of other moves. Its time there
+    stays, its change time does not."""
+    found, digest = decision.pair.here.found, decision.pair.here.digest
+    if step.on is not Side.THERE or step.path != decision.path or found is None or digest is None:
+        return None
+    return Entry(found.stamp, replace(step.source.stamp, ctime_ns=None), digest, None, decision.meta)
 
 
 def _with_copy(conflict: Conflict, side: Side, stamp: Stamp, digest: bytes) -> Conflict:

@@ -11,8 +11,8 @@ from typing import TypeVar
 from symsync.core.generations import Journal
 from symsync.core.values import Found, Problem, Reason
 from symsync.remotes.base import Outcomes, Remote
-from symsync.statestore import journals
-from symsync.statestore.memory import Recorded, StateFolder
+from symsync.statestore import journals, memory
+from symsync.statestore.memory import Met, Recorded, StateFolder
 from symsync.statestore.parts import MOST_PARTS, TRIES, chain, first_rewrite, is_part
 from symsync_protocol.errors import HubError, HubRefused, StateDamaged
 from symsync_protocol.names import IDENTITY_FILE, LINKS_FILE, STATE_DIR, basename
@@ -170,6 +170,11 @@ class HubStore:
         data = self._remote.read(path, 0, SIZE_LIMIT)
         journal = None if data is None else journals.decode(data, f"the hub's {path}")
         return None if journal is None else journal.swapped()
+
+    def met(self, node: str) -> Met:
+        """What the hub, running itself, remembers of `node` as its hub."""
+        data = self._remote.read(f"{STATE_DIR}/{memory.PREFIX}{node}", 0, SIZE_LIMIT)
+        return Met() if data is None else Met.decode(data)
 
     def _while_it_lasts(self, node: str, read: Callable[[], T]) -> T:
         """What `read` gives; once more where the state was just written anew, and lies in other files."""

@@ -19,14 +19,16 @@ def encode(journal: Journal, state: PairState) -> bytes:
     puts = replace(state, entries=journal.puts, conflicts=journal.conflicts)
     gets = replace(state, entries=journal.gets, conflicts={})
     files = [statefile.encode_file(puts, rewrites=0), statefile.encode_file(gets, rewrites=0)]
-    data: bytes = msgpack.packb([*files, journal.acted, sorted(journal.gone)], unicode_errors="surrogateescape")
+    data: bytes = msgpack.packb(
+        [*files, journal.acted, sorted(journal.gone), journal.silent], unicode_errors="surrogateescape"
+    )
     return data
 
 
 def decode(data: bytes, what: str) -> Journal | None:
     """A journal from its bytes, None where they are none."""
     try:
-        puts, gets, acted, gone = msgpack.unpackb(data, unicode_errors="surrogateescape")
+        puts, gets, acted, gone, silent = msgpack.unpackb(data, unicode_errors="surrogateescape")
         sent, received = statefile.decode(puts, what).state, statefile.decode(gets, what).state
         paths = frozenset(path for path in gone if isinstance(path, str) and is_safe(path))
     except (ValueError, TypeError, StateDamaged, msgpack.UnpackException):
@@ -35,5 +37,12 @@ def decode(data: bytes, what: str) -> Journal | None:
         return None
     generation = sent.generation
     return Journal(
-        generation.id, sent.entries, received.entries, sent.conflicts, acted is True, paths, generation.number
+        generation.id,
+        sent.entries,
+        received.entries,
+        sent.conflicts,
+        acted is True,
+        paths,
+        silent is True,
+        generation.number,
     )

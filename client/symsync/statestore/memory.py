@@ -1,10 +1,15 @@
 """What a node knows of the files in a hub's state folder, and remembers of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+
+import msgpack
 
 from symsync.statestore.parts import first_rewrite
 from symsync_protocol.statefile import StateFile
+
+PREFIX = "_met."
+"""What the memory of a hub is called, with its name behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,34 @@ class Met:
     """Whether the hub could append to files when it was last tried."""
     pruned: int = 0
     """When this node last looked through the hub's trash, in seconds since 1970."""
+
+    def encode(self) -> bytes:
+        """Its bytes; `Met.decode` reads them."""
+        table = {
+            "hub": self.hub,
+            "own": astuple(self.own) if self.own else None,
+            "generation": self.generation,
+            "local": self.local,
+            "others": {name: (other.size, other.copies) for name, other in self.others.items()},
+            "offset": self.clock_offset_ns,
+            "appends": self.appends,
+            "pruned": self.pruned,
+        }
+        data: bytes = msgpack.packb(table, unicode_errors="surrogateescape")
+        return data
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Met":
+        """What the bytes tell. A cache: of unreadable ones nothing, and everything is read again."""
+        try:
+            raw = msgpack.unpackb(data, strict_map_key=False)
+            own = Recorded(*raw["own"]) if raw["own"] else None
+            others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
+            offset, pruned = int(raw["offset"]), int(raw["pruned"])
+            generation, local = bytes(raw["generation"]), bytes(raw["local"])
+            return cls(bytes(raw["hub"]), own, generation, local, others, offset, bool(raw["appends"]), pruned)
+        except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
+            return cls()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import msgpack
 
 from symsync.core.generations import Journal
-from symsync.statestore import journals
-from symsync.statestore.memory import Met, Other, Recorded
+from symsync.statestore import journals, memory
+from symsync.statestore.memory import Met
 from symsync.statestore.parts import TRIES, chain, first_rewrite, is_part
 from symsync_protocol.errors import NodeError, StateDamaged, StateTooNew
 from symsync_protocol.names import IDENTITY_FILE, RUN_LOCK_FILE, STATE_DIR
@@ -182,32 +182,13 @@ class NodeStore:
         (self._dir / f"_staged.{hub}").unlink(missing_ok=True)
 
     def met(self, hub: str) -> Met:
-        """What is remembered of the hub's state folder. A cache: where it is unreadable everything is read again."""
-        try:
-            raw = msgpack.unpackb((self._dir / f"_met.{hub}").read_bytes(), strict_map_key=False)
-            own = Recorded(*raw["own"]) if raw["own"] else None
-            others = {str(n): Other(int(size), tuple(copies)) for n, (size, copies) in raw["others"].items()}
-            offset, pruned = int(raw["offset"]), int(raw["pruned"])
-            generation, local = bytes(raw["generation"]), bytes(raw["local"])
-            appends = bool(raw["appends"])
-            return Met(bytes(raw["hub"]), own, generation, local, others, offset, appends, pruned)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
-            return Met()
+        """What is remembered of the hub's state folder."""
+        with suppress(OSError):
+            return Met.decode((self._dir / f"{memory.PREFIX}{hub}").read_bytes())
+        return Met()
 
     def remember(self, hub: str, met: Met) -> None:
-        own = astuple(met.own) if met.own else None
-        others = {name: (other.size, other.copies) for name, other in met.others.items()}
-        table = {
-            "hub": met.hub,
-            "own": own,
-            "generation": met.generation,
-            "local": met.local,
-            "others": others,
-            "offset": met.clock_offset_ns,
-            "appends": met.appends,
-            "pruned": met.pruned,
-        }
-        self._replace(self._dir / f"_met.{hub}", msgpack.packb(table, unicode_errors="surrogateescape"))
+        self._replace(self._dir / f"{memory.PREFIX}{hub}", met.encode())
 
     def led_to(self, address: str) -> Identity | None:
         """The hub that an address led to when this node last met one there. A cache: unreadable, it tells of none."""
