@@ -36,6 +36,8 @@ class Ledger:
     it from somewhere."""
     deleted: set[tuple[str, bytes]] = field(default_factory=set)
     """What somebody deleted, and nobody wrote there again."""
+    made: set[str] = field(default_factory=set)
+    """Every path where somebody wrote, or to which he moved something."""
     ignores: set[str] = field(default_factory=set)
     """Every `.sync.ignore` that anybody wrote: what is left out for a while is met anew when it comes back."""
     reused: set[bytes] = field(default_factory=set)
@@ -49,11 +51,14 @@ class Ledger:
     """Copies that stayed on a hub which hides them when a one-way run forgot their conflicts: nobody knows of them."""
     overridden: bool = False
     """Whether somebody ran in a one-way mode, which overwrites and deletes for him."""
+    copied: bool = False
+    """Whether a run in a mode that settles conflicts left copies on its source, where it may not write: as files."""
     disaster: bool = False
     """Whether a disk was lost or a backup came back: then some things are allowed that else are not."""
 
     def written(self, path: str, content: bytes, before: bytes | None) -> None:
         """Somebody wrote `content` where `before` was."""
+        self.made.add(path)
         if content == before:
             return
         again = content in self.numbers
@@ -84,6 +89,7 @@ class Ledger:
 
     def moved(self, path: str, content: bytes, over: bytes | None) -> None:
         """Somebody renamed a file to `path`, over another one's content or none."""
+        self.made.add(path)
         self.reused.add(content)
         self.deleted.discard((path, content))
         if over is not None and over != content:

@@ -2,6 +2,7 @@
 people did."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from symsync.core.modes import Mode
 from symsync.folder import Folder, is_same
 from symsync.rules import Rules
 from symsync.statestore import HubStore, NodeStore
-from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors
+from symsync_protocol.names import IGNORE_FILE, LOCK_DIR, TEMPORARY_DIR, TRASH_DIR, ancestors, basename
 from symsync_protocol.stamps import Kind
 from symsync_protocol.state import Conflict, Copy, PairState
 
@@ -268,6 +269,17 @@ class Oracles:
                     continue
                 if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
                     raise Violation("resurrected", f"{path} on {name}: {item.content!r}")
+
+    def no_copy_left(self) -> None:
+        """What only a run can have laid beside a file is gone with the conflict."""
+        ledger = self._ledger
+        if ledger.disaster or ledger.copied:
+            return
+        for name, place in self._places.items():
+            for path, item in visible(place.tree()).items():
+                owner = re.sub(r"[.][0-9]+\Z", "", basename(path)).rpartition(".")[2]
+                if item.kind is not Kind.DIRECTORY and owner in self._places and path not in ledger.made:
+                    raise Violation("stray", f"{path} on {name} is nobody's file: {item.content!r}")
 
     def nothing_done(self, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> None:
         """A run that a check stopped has changed nothing that people see."""

@@ -958,6 +958,55 @@ _TEXTS = {
         b unpack f 4
         b sync crash 36
     """,
+    "a copy that an ended run had laid became a file, for the hub showed its time by another zone by then": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync crash 20
+        hub zone 7200
+        a sync
+    """,
+    "a copy that an ended run had brought up to date became a file, for it was touched since": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        a write f 4
+        a sync crash 12
+        a touch-copy-there 0
+        a sync
+    """,
+    "a copy that an ended run had yet to take away became a file, for no listing showed it": """
+        nodes=ab
+        a write f 1
+        hub write f 2
+        a sync
+        a drop 0
+        a sync crash 11
+        a sync silent 13
+    """,
+    "a copy became a file, for a one-way run that had settled its conflict was ended before it took it away": """
+        nodes=a
+        a write f 1
+        hub write f 2
+        a sync
+        a master crash 11
+        a master
+    """,
+    "a copy that the hub's own ended run had laid became a file, for it could not be read": """
+        nodes=ab disk=yes
+        a write f 1
+        hub write f 2
+        a swap crash 21
+        a sync refused 34
+    """,
+    "a copy that an ended run had laid became a file, for its directory could not be listed": """
+        nodes=a
+        a write d/f 1
+        hub write d/f 2
+        a sync crash 22
+        a sync unlisted 14
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

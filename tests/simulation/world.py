@@ -378,6 +378,7 @@ class World(Audience):
         """A run that makes one side like the other, and writes nothing on the one that is its source."""
         mode = Mode(op.verb)
         self.ledger.overridden = True
+        self.ledger.copied |= mode in (Mode.MIRROR, Mode.ORIGINAL)
         self.ledger.deleted.clear()  # what comes back by it was asked for
         with self.places[HUB].remote() as remote:
             self.ledger.disaster |= HubStore(remote).identity() is None  # whose next run meets it for the first time
@@ -515,6 +516,7 @@ class World(Audience):
             raise Violation("rest", f"conflicts never end: {open_ones}")
         equal = self._oracles.all_equal(self.pairs)
         self._oracles.nothing_resurrected()
+        self._oracles.no_copy_left()
         if equal:
             before = self._everything()
             self._all_run()

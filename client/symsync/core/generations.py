@@ -107,7 +107,8 @@ class Journal:
         for path, conflict in self.conflicts.items():
             copy = conflict.copy_there
             if copy is not None and copy.path in now:
-                whole = digests.get(copy.path) == copy.digest
+                # One that could not be read now is read again before anything is made of it.
+                whole = digests.get(copy.path, copy.digest) == copy.digest
                 copy = replace(copy, stamp=now[copy.path] if whole else None)
             conflicts[path] = replace(conflict, copy_there=copy)
         return replace(self, puts=puts, conflicts=conflicts)
