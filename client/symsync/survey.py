@@ -468,7 +468,8 @@ class _Survey:
                 journal = journal.verified(doubtful, self._read_hub(doubtful))
             laid = (conflict.copy_here for conflict in journal.conflicts.values())
             brought = [*journal.gets, *(copy.path for copy in laid if copy is not None)]
-            received, failed = self._folder.digests(here.entries[path] for path in brought if path in here.entries)
+            lying = (here.entries[path] for path in brought if path in here.entries)
+            received, failed = self._folder.digests(found for found in lying if found.kind is not Kind.DIRECTORY)
             self._problems += _at(Side.HERE, failed)
             base = resume(base, journal, here, there, received, one_way=one_way(self._settings.mode))
         # A one-way mode settles by its direction what was lost, and what is excluded does not come back.

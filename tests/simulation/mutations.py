@@ -211,6 +211,7 @@ def _whatever_stands(pair: Pair) -> Verdict:
 
 _TRUE_REMOVED = conflicts._removed
 _TRUE_JUDGE = conflicts.judge
+_TRUE_DOUBTFUL = Journal.doubtful
 _TRUE_RENAME = local_files._renameat2
 
 
@@ -487,6 +488,65 @@ MUTATIONS: dict[str, Mutation] = {
             b sync
             b drop-there 0
             b sync power 10
+        """,
+    ),
+    "as-a-mirror-left": Mutation(
+        "a mirror's run that was ended between its records left nothing that a backup would",
+        {"symsync.meeting._as_recorded": lambda met, *_: met},
+        "resurrected",
+        """
+            nodes=a
+            hub write g 9
+            a sync
+            hub write f 1
+            a mirror
+            hub write h 2
+            a mirror crash 8
+            a delete g
+            a sync
+        """,
+    ),
+    "ran-alone": Mutation(
+        "what the other side's own runs recorded there alone is no backup",
+        {"symsync.meeting._Pairer._ran_alone": lambda *_: False},
+        "resurrected",
+        """
+            nodes=a disk=yes
+            hub write f 1
+            hub write g 2
+            a sync
+            hub write g 3
+            a mirror
+            a delete f
+            a swap
+        """,
+    ),
+    "others-ended": Mutation(
+        "what bears the stamp of an ended run's put is read where another run may have put it, which was ended, too",
+        {"symsync.core.generations.Journal.doubtful": lambda *known: _TRUE_DOUBTFUL(*known[:3])},
+        "untrue",
+        """
+            nodes=ab
+            a sync
+            b sync
+            a unpack f 1
+            a sync crash 9
+            b unpack f 4
+            b sync crash 36
+        """,
+    ),
+    "asked-for": Mutation(
+        "what an ended run may have brought, or had yet to take away, is asked for where no listing shows it",
+        {"symsync.survey._Survey._asked_for": lambda _survey, _journal, _base, there: there},
+        "stray",
+        """
+            nodes=ab
+            a write f 1
+            hub write f 2
+            a sync
+            a drop 0
+            a sync crash 11
+            a sync silent 13
         """,
     ),
     "view-taken-back": Mutation(

@@ -275,8 +275,11 @@ class Oracles:
         ledger = self._ledger
         if ledger.disaster or ledger.copied:
             return
+        left_out = self._rules(ledger.ignores)
         for name, place in self._places.items():
             for path, item in visible(place.tree()).items():
+                if left_out.excludes_wholly(path, directory=False):
+                    continue
                 owner = re.sub(r"[.][0-9]+\Z", "", basename(path)).rpartition(".")[2]
                 if item.kind is not Kind.DIRECTORY and owner in self._places and path not in ledger.made:
                     raise Violation("stray", f"{path} on {name} is nobody's file: {item.content!r}")

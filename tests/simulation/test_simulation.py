@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from simulation.campaign import Tally, nth, play, replay, shrunk
+from simulation.faults import Fault
 from simulation.history import History, Profile, shrink
+from simulation.places import visible
 from simulation.regressions import REGRESSIONS
 from simulation.world import World
 from symsync.events import Phase
@@ -83,6 +85,41 @@ def test_a_sleeper_wakes_up_behind_the_fence() -> None:
     """
     assert None is play(History.parse(history), tally)
     assert (1, 1) == (tally.faults["meanwhile"], tally.broken_locks)
+
+
+DELETED_SINCE = {
+    "renamed on the hub": "a write f 1 | a sync | b sync | a rename f g | a sync crash {} | a delete g | a sync",
+    "put in a new directory": "a sync | b sync | a write d/f 1 | a sync crash {} | a rmtree d | a sync",
+    "received in a new directory": "a sync | b sync | hub write d/f 1 | a sync crash {} | a rmtree d | a sync",
+}
+
+
+@pytest.mark.parametrize("story", DELETED_SINCE.values(), ids=DELETED_SINCE)
+def test_what_an_ended_run_had_brought_and_somebody_deleted_since(story: str, tmp_path: Path) -> None:
+    """It stays deleted, the directories that were made for it included, wherever the run was ended. Only what had not
+    been received yet could not be deleted."""
+    for point in range(1, 40):
+        history = History.parse("nodes=ab\n" + story.format(point).replace(" | ", "\n"))
+        (directory := tmp_path / str(point)).mkdir()
+        world = World(history.setting, directory)
+        with world.engine():
+            world.play(history)
+        if world.met[Fault.CRASH]:
+            left = {tuple(sorted(visible(place.tree()))) for place in world.places.values()}
+            assert left == {()} or (left == {("d", "d/f")} and "hub write" in story), f"ended at {point}"
+
+
+def test_a_mirror_keeps_what_another_run_has_only_moved_aside(tmp_path: Path) -> None:
+    """Wherever that was ended: a mirror waits for no lock, and does not take for removed what comes back."""
+    story = "a write f 1 | a write g 2 | a sync | b sync | b write f 3 | b write g 4 | b sync crash {} | a mirror"
+    for point in range(1, 25):
+        history = History.parse("nodes=ab\n" + story.format(point).replace(" | ", "\n"))
+        (directory := tmp_path / str(point)).mkdir()
+        world = World(history.setting, directory)
+        with world.engine():
+            for op in history.ops:
+                world.do(op)
+        assert {"f", "g"} == visible(world.nodes["a"].tree()).keys(), f"ended at {point}"
 
 
 class _Listening(World):

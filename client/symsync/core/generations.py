@@ -46,11 +46,12 @@ class Journal:
         return replace(self, puts=gets, gets=puts, conflicts=conflicts)
 
     def lying(self, there: Scan) -> list[Found]:
-        """What lies on the hub as if this run had brought it there."""
+        """What lies on the hub as if this run had brought it there, directories aside, which have no content."""
         copies = (conflict.copy_there for conflict in self.conflicts.values())
         coming = {path: entry.there for path, entry in self.puts.items()}
         coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
-        return [found for path, stamp in coming.items() if (found := _lies(there, path, stamp)) is not None]
+        files = ((path, stamp) for path, stamp in coming.items() if stamp.kind is not Kind.DIRECTORY)
+        return [found for path, stamp in files if (found := _lies(there, path, stamp)) is not None]
 
     def shown_otherwise(self, there: Scan) -> list[Found]:
         """What lies on the hub in the places of puts with just their sizes, under other stamps: perhaps they were only
@@ -285,7 +286,7 @@ def resume(
         if one_way and path in conflicts:
             continue
         found = _lies(here, path, entry.here)
-        if found is not None and digests.get(path) == entry.digest:
+        if found is not None and (found.kind is Kind.DIRECTORY or digests.get(path) == entry.digest):
             entries[path] = replace(entry, here=found.stamp)
             left |= _left(conflicts.pop(path, None), here, there)
     for path, conflict in journal.conflicts.items():

@@ -42,6 +42,8 @@ from symsync_protocol.names import PART_PREFIX
 from symsync_protocol.stamps import SECOND, Kind, Stamp, same
 from symsync_protocol.state import Conflict, Entry, link_digest
 
+_DIRECTORY = Stamp(Kind.DIRECTORY)
+
 FRESH_NS = 2 * SECOND
 """How much earlier than now a time on the hub still counts as fresh: the two clocks may differ by so much."""
 
@@ -355,6 +357,10 @@ class Execution:
         for work in self._load.works:
             decision = work.decision
             for step in decision.steps:
+                if isinstance(step, MakeDirectory) and work.open(step):
+                    coming_there = puts if step.on is Side.THERE else gets
+                    coming_there[step.path] = Entry(_DIRECTORY, _DIRECTORY, b"", None, step.meta)
+                    continue
                 if isinstance(step, Move) and work.open(step):
                     if (entry := _moved(decision, step)) is not None:
                         puts[step.path] = entry
