@@ -1,6 +1,7 @@
 """What takes part and what is left alone; what several hubs, the trash, permission bits and links come to."""
 
 import os
+import time
 
 import pytest
 
@@ -8,8 +9,10 @@ from integration.conftest import HubMaker
 from integration.scenarios import DIRECTORY, HUB, Fleet, Tree, configure
 from symsync.core.values import Found
 from symsync.remotes import open_remote
+from symsync.retention import run_label
 from symsync.rules import Links
 from symsync.settings import Trash
+from symsync_protocol.names import TRASH_DIR
 
 NODES = ("paris", "oslo")
 IGNORE = ".sync.ignore"
@@ -174,6 +177,19 @@ def test_without_trash_nothing_is_kept(met: Fleet) -> None:
     assert met.all_hold({"f": b"second one"}) == met.trees()
     left = [path for tree in met.everything().values() for path, item in tree.items() if item == b"first"]
     assert [] == left
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_what_is_past_its_time_goes_from_both_sides_trash(met: Fleet, keep: bool) -> None:
+    """With `trash no`, too: ended runs have left it there."""
+    old, young = "20200101T000000Z-paris-0123abcd", run_label("paris", time.time(), "0123abcd")
+    for place in (met["paris"], met.hub.place):
+        place.fill({f"{TRASH_DIR}/{label}/f": b"kept" for label in (old, young)})
+    met["paris"].write("f", b"first")
+    met.sync("paris", trash=Trash(keep=keep, days=30))
+    trees = met.everything()
+    left = {name: [path for path in tree if path.endswith("-paris-0123abcd/f")] for name, tree in trees.items()}
+    assert [f"{TRASH_DIR}/{young}/f"] == left["paris"] == left[HUB]
 
 
 # Permission bits and links
