@@ -1007,6 +1007,15 @@ _TEXTS = {
         a sync crash 22
         a sync unlisted 14
     """,
+    "a conflict's copy became a file, for no listing showed it when the conflict was settled": """
+        nodes=ab
+        a write g 1
+        a sync
+        b write g 4
+        b sync
+        b delete g
+        b sync silent 2
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -94,6 +94,7 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
             edited=copies.edited(lost, here, there),
             meta=other.meta if other else None,
         )
+    listed = all(copy is None or scan.knows(copy.path) for copy, scan in _placed(conflict, here, there))
     return Pair(
         path,
         _version(conflict.here.stamp, conflict.here.digest, found_here, learnt.here.get(path)),
@@ -101,8 +102,8 @@ def _pair(path: str, base: Base, here: Scan, there: Scan, learnt: Learnt, copies
         conflict=conflict,
         copy_here=copies.found(Side.HERE, conflict.copy_here, here),
         copy_there=copies.found(Side.THERE, conflict.copy_there, there),
-        copies_known=base.decisions
-        and all(copy is None or scan.knows(copy.path) for copy, scan in _placed(conflict, here, there)),
+        copies_known=base.decisions and listed,
+        copies_listed=listed,
         edited=copies.edited(conflict, here, there),
         meta=other.meta if other else None,
     )

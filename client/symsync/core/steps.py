@@ -31,6 +31,8 @@ class Pair:
     copy_there: Found | None = None
     copies_known: bool = True
     """Whether an absent copy was looked for in a complete listing, in a run whose generations agree."""
+    copies_listed: bool = True
+    """Whether it was looked for in a complete listing, whatever the generations."""
     edited: frozenset[Side] = frozenset()
     """Sides whose copy was edited: it is a user's file now."""
     meta: Meta | None = None
