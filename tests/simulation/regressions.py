@@ -1016,6 +1016,13 @@ _TEXTS = {
         b delete g
         b sync silent 2
     """,
+    "a late order recorded in the directory of a run at work, which says that it has to run again": """
+        nodes=a disk=yes
+        a sync
+        hub ignore d 3
+        a swap late 11 15
+        a sync
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -445,7 +445,8 @@ class World(Audience):
         except LockLostError:
             # Who waits for a dead node's second lock looks dead himself under the first one.
             overslept = self._turns is not None and (self._turns.overslept or isinstance(self.hubs[HUB], NodePlace))
-            if overslept or (faults.fault in _LET_FAIL and faults.happened):
+            disturbed = self._backlog.done > done  # by a late order, in his own state
+            if overslept or disturbed or (faults.fault in _LET_FAIL and faults.happened):
                 return None
             raise
         except HubUnreachable:
