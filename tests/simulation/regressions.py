@@ -1023,6 +1023,19 @@ _TEXTS = {
         a swap late 11 15
         a sync
     """,
+    "a late order of another run's changed the hub while a mirror was at work, which itself wrote nothing there": """
+        nodes=ab
+        b write d/f 1
+        b original late 1 34
+        a mirror
+    """,
+    "a link that was noted on the hub is made real by the hub's own run, though its node excludes it": """
+        nodes=abcd disk=yes mixed=yes
+        c ignore d/f 1
+        b link d/f 2
+        b sync
+        c swap
+    """,
 }
 
 REGRESSIONS = {title: History.parse(text) for title, text in _TEXTS.items()}

@@ -382,14 +382,15 @@ class World(Audience):
         self.ledger.deleted.clear()  # what comes back by it was asked for
         with self.places[HUB].remote() as remote:
             self.ledger.disaster |= HubStore(remote).identity() is None  # whose next run meets it for the first time
-        before, copies = self._everything(), self._oracles.copies_on(HUB, op.place)
+        before, copies, done = self._everything(), self._oracles.copies_on(HUB, op.place), self._backlog.done
         faults = _faults_of(op)
         self._run_to_its_end(replace(self._settings(op.place, HUB), mode=mode), faults)
         if self._includes_dots:  # for the hub hides them
             forgotten = copies - self._oracles.copies_on(HUB, op.place)
             self.ledger.unseen.update(path for path in forgotten if any(up.startswith(".") for up in path.split("/")))
         after = self._everything()
-        self._oracles.source_untouched(op.place, mode, before, after)
+        if self._backlog.done == done:  # else it may be another run's late order that changed anything
+            self._oracles.source_untouched(op.place, mode, before, after)
         for place in before:
             old, new = visible(before[place]), visible(after[place])
             # Perhaps an older version in the place of a newer one: which is which can't be told any more.
