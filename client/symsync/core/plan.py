@@ -110,8 +110,8 @@ def _decide(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decis
 
 
 def _decide_open(pair: Pair, rules: Rules, names: Names, promised: set[str]) -> Decision:
-    if not pair.copies_listed:
-        return _undecided(pair)  # what can't be taken away would be a file from then on
+    if not pair.copies_listed:  # what can't be taken away would be a file from then on
+        return Decision(pair.path, Action.NOTHING, pair, Then.KEEP, reason="undecided")
     if one_way(rules.mode):
         return _decide_by_direction(pair, rules, names, promised)
     verdict = judge(pair)
