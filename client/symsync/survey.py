@@ -324,7 +324,7 @@ class _Survey:
         runs = [entry.path for entry in lock.entries if entry.kind is Kind.DIRECTORY]
         kept = [(path, f"{run}/{DISPLACED}/{path}") for run in runs for path in paths]
         found = self._remote.stat([place for _, place in kept]) if kept else []
-        return [path for (path, _), entry in zip(kept, found, strict=True) if entry is not None]
+        return sorted({path for (path, _), entry in zip(kept, found, strict=True) if entry is not None})
 
     def _recorded(self, path: str) -> list[Stamp]:
         """The stamps that other nodes' states hold of a path on the hub."""

@@ -3,7 +3,7 @@ people did."""
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from simulation.ledger import Ledger
@@ -266,27 +266,27 @@ class Oracles:
         ledger = self._ledger
         if ledger.disaster:
             return
-        left_out = self._rules(ledger.ignores)
-        for name, place in self._places.items():
-            for path, item in visible(place.tree()).items():
-                if left_out.excludes_wholly(path, directory=False):
-                    continue
-                if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
-                    raise Violation("resurrected", f"{path} on {name}: {item.content!r}")
+        for name, path, item in self._taking_part():
+            if item.content not in ledger.reused and (path, item.content) in ledger.deleted:
+                raise Violation("resurrected", f"{path} on {name}: {item.content!r}")
 
     def no_copy_left(self) -> None:
         """What only a run can have laid beside a file is gone with the conflict."""
         ledger = self._ledger
         if ledger.disaster or ledger.copied:
             return
-        left_out = self._rules(ledger.ignores)
+        for name, path, item in self._taking_part():
+            owner = re.sub(r"[.][0-9]+\Z", "", basename(path)).rpartition(".")[2]
+            if item.kind is not Kind.DIRECTORY and owner in self._places and path not in ledger.made:
+                raise Violation("stray", f"{path} on {name} is nobody's file: {item.content!r}")
+
+    def _taking_part(self) -> Iterator[tuple[str, str, Item]]:
+        """All that people see anywhere, by place and path, and no `.sync.ignore` ever left out."""
+        left_out = self._rules(self._ledger.ignores)
         for name, place in self._places.items():
             for path, item in visible(place.tree()).items():
-                if left_out.excludes_wholly(path, directory=False):
-                    continue
-                owner = re.sub(r"[.][0-9]+\Z", "", basename(path)).rpartition(".")[2]
-                if item.kind is not Kind.DIRECTORY and owner in self._places and path not in ledger.made:
-                    raise Violation("stray", f"{path} on {name} is nobody's file: {item.content!r}")
+                if not left_out.excludes_wholly(path, directory=False):
+                    yield name, path, item
 
     def nothing_done(self, before: Mapping[str, Tree], after: Mapping[str, Tree]) -> None:
         """A run that a check stopped has changed nothing that people see."""

@@ -45,21 +45,22 @@ class Journal:
             return replace(self, puts=puts, conflicts=conflicts)
         return replace(self, puts=gets, gets=puts, conflicts=conflicts)
 
-    def lying(self, there: Scan) -> list[Found]:
-        """What lies on the hub as if this run had brought it there, directories aside, which have no content."""
+    def _coming(self) -> dict[str, Stamp]:
+        """The stamps that puts and copies were to have on the hub."""
         copies = (conflict.copy_there for conflict in self.conflicts.values())
         coming = {path: entry.there for path, entry in self.puts.items()}
         coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
-        files = ((path, stamp) for path, stamp in coming.items() if stamp.kind is not Kind.DIRECTORY)
+        return coming
+
+    def lying(self, there: Scan) -> list[Found]:
+        """What lies on the hub as if this run had brought it there, directories aside, which have no content."""
+        files = ((path, stamp) for path, stamp in self._coming().items() if stamp.kind is not Kind.DIRECTORY)
         return [found for path, stamp in files if (found := _lies(there, path, stamp)) is not None]
 
     def shown_otherwise(self, there: Scan) -> list[Found]:
-        """What lies on the hub in the places of puts with just their sizes, under other stamps: perhaps they were only
-        touched, or are shown in another time zone."""
-        copies = (conflict.copy_there for conflict in self.conflicts.values())
-        coming = {path: entry.there for path, entry in self.puts.items()}
-        coming |= {copy.path: copy.stamp for copy in copies if copy is not None and copy.stamp is not None}
-        lying = ((stamp, there.entries.get(path)) for path, stamp in coming.items())
+        """What lies on the hub in the places of puts and copies with just their sizes, under other stamps: perhaps they
+        were only touched, or are shown in another time zone."""
+        lying = ((stamp, there.entries.get(path)) for path, stamp in self._coming().items())
         return [
             found
             for stamp, found in lying
